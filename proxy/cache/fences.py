@@ -1,0 +1,144 @@
+"""Fences: counters that say whether a write may be changing an answer right now.
+
+Invariants F1 to F4. A granule (a relation, a database, or all) maps to a slot;
+each slot has two counters, `started` and `finished`. Up adds one to `started`,
+down adds one to `finished`; a slot is idle while they are equal. A fill records
+`started` of its slots while they are idle; its entry holds as long as the slots
+are idle with the same count. A known abort takes its `started` back, so that
+entries it never touched stay good (F3).
+
+Slots are hashed, as a board in shared memory needs it: two granules in one slot
+cost a needless miss, never a wrong answer. What lives here is the interface and
+the board of a single process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from proxy.reasons import Reason
+
+# (database OID, relation OID); (database OID, 0) is all of a database.
+Granule = tuple[int, int]
+ALL: Granule = (0, 0)
+
+SLOTS = 1 << 16
+
+
+def slot_of(granule: Granule) -> int:
+    """Map a granule to its slot; 0 is kept for `ALL`. Equal in every process."""
+    if granule == ALL:
+        return 0
+    database, relation = granule
+    # Knuth's multiplicative hash spreads consecutive OIDs over the board.
+    mixed = ((database * 2654435761) ^ (relation * 2246822519)) & 0xFFFFFFFF
+    return 1 + (mixed ^ (mixed >> 15)) % (SLOTS - 1)
+
+
+class Fence:
+    """A raised fence: who holds which granules, why, and since when (loop time, s)."""
+
+    __slots__ = ("cause", "down", "granules", "owner", "schema", "since", "slots")
+
+    def __init__(
+        self, granules: frozenset[Granule], cause: Reason, owner: str, since: float
+    ) -> None:
+        self.granules = granules
+        self.slots = frozenset(map(slot_of, granules))
+        self.cause = cause
+        self.owner = owner
+        self.since = since
+        self.down = False
+        self.schema = False  # the catalog is read again before it comes down (F12)
+
+
+class Board(Protocol):
+    """What the rest of Howdah knows of a fence board.
+
+    `stamp` changes with every change of any counter: an entry that held at the
+    same stamp still holds.
+    """
+
+    stamp: int
+    fences: set[Fence]
+
+    def up(self, granules: Iterable[Granule], cause: Reason, owner: str, now: float) -> Fence: ...
+    def widen(self, fence: Fence, granules: Iterable[Granule]) -> None: ...
+    def down(self, fence: Fence, *, undone: bool = False) -> None: ...
+    def record(self, slots: Iterable[int]) -> tuple[int, ...] | None: ...
+    def holds(self, slots: Iterable[int], counters: tuple[int, ...]) -> bool: ...
+    def cause(self, slots: Iterable[int]) -> Reason: ...
+
+
+class LocalBoard:
+    """The board of one process."""
+
+    def __init__(self) -> None:
+        self.stamp = 0
+        self.fences: set[Fence] = set()
+        self._started = [0] * SLOTS
+        self._finished = [0] * SLOTS
+
+    def up(self, granules: Iterable[Granule], cause: Reason, owner: str, now: float) -> Fence:
+        """Raise a fence on `granules`. It stands before the call returns (F1)."""
+        fence = Fence(frozenset(granules), cause, owner, now)
+        for slot in fence.slots:
+            self._started[slot] += 1
+        self.fences.add(fence)
+        self.stamp += 1
+        return fence
+
+    def widen(self, fence: Fence, granules: Iterable[Granule]) -> None:
+        """Let a raised fence cover `granules` too (F12)."""
+        more = frozenset(granules)
+        added = frozenset(map(slot_of, more)) - fence.slots
+        for slot in added:
+            self._started[slot] += 1
+        fence.granules |= more
+        fence.slots |= added
+        self.stamp += 1
+
+    def down(self, fence: Fence, *, undone: bool = False) -> None:
+        """Lower a fence after proof that its write has ended (F2).
+
+        Args:
+            undone: the write is known to have changed nothing; entries recorded
+                before the fence hold again.
+        """
+        if fence.down:
+            raise AssertionError("a fence is lowered once")
+        fence.down = True
+        counters = self._started if undone else self._finished
+        step = -1 if undone else 1
+        for slot in fence.slots:
+            counters[slot] += step
+        self.fences.discard(fence)
+        self.stamp += 1
+
+    def record(self, slots: Iterable[int]) -> tuple[int, ...] | None:
+        """The counters to remember for a fill; None where a slot is not idle (F5)."""
+        started, finished = self._started, self._finished
+        counters = []
+        for slot in slots:
+            # `finished` first: with several writers the other order could see
+            # the end of a write without its beginning.
+            ended = finished[slot]
+            begun = started[slot]
+            if ended != begun:
+                return None
+            counters.append(begun)
+        return tuple(counters)
+
+    def holds(self, slots: Iterable[int], counters: tuple[int, ...]) -> bool:
+        """Whether the slots are idle with just these counters (F4)."""
+        return self.record(slots) == counters
+
+    def cause(self, slots: Iterable[int]) -> Reason:
+        """Why the slots are not idle; the gravest cause where there are several."""
+        wanted = set(slots)
+        causes = {fence.cause for fence in self.fences if not wanted.isdisjoint(fence.slots)}
+        for reason in (Reason.STARTING, Reason.SUSPENDED):
+            if reason in causes:
+                return reason
+        return Reason.FENCED

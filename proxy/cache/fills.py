@@ -1,0 +1,129 @@
+"""A fill: an answer that is recorded while it streams to its client.
+
+Invariant F5. The counters are recorded before dispatch; the answer is admitted
+only after ReadyForQuery, if it is complete, free of errors and notices, small
+enough, and the counters are unchanged and idle.
+"""
+
+from __future__ import annotations
+
+from proxy.cache.fences import Board, Granule
+from proxy.cache.store import Entry, Key, Store
+
+# RowDescription is kept apart, since only some requests ask for it.
+_DESCRIPTION = ord("T")
+_NO_DATA = ord("n")
+# ParseComplete, BindComplete: made afresh for each reply.
+_ACKNOWLEDGEMENTS = frozenset(b"12")
+_BODY = frozenset(b"DC")
+# NotificationResponse and ParameterStatus pass on and are never stored.
+_PASSING = frozenset(b"AS")
+
+
+class Fill:
+    """Records one answer. `rejected` names the cause as soon as it cannot be admitted."""
+
+    __slots__ = (
+        "_parts",
+        "_size",
+        "complete",
+        "counters",
+        "description",
+        "dispatched",
+        "expires",
+        "granules",
+        "key",
+        "limit",
+        "rejected",
+        "slots",
+    )
+
+    def __init__(
+        self,
+        key: Key,
+        granules: tuple[Granule, ...],
+        slots: tuple[int, ...],
+        counters: tuple[int, ...],
+        *,
+        dispatched: float,
+        expires: float,
+        limit: int,
+    ) -> None:
+        self.key = key
+        self.granules = granules
+        self.slots = slots
+        self.counters = counters
+        self.dispatched = dispatched
+        self.expires = expires
+        self.limit = limit
+        self.rejected: str | None = None
+        self.complete = False
+        self.description: bytes | None = None
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def begin(self, kind: int, size: int) -> bool:
+        """A message of type `kind` and `size` bytes begins; tell whether its bytes are wanted."""
+        if self.rejected is not None:
+            return False
+        if kind in _BODY:
+            if self.complete:
+                self.reject("protocol")
+                return False
+            self._size += size
+            if self._size > self.limit:
+                self.reject("too_large")
+                return False
+            self.complete = kind == 0x43
+            return True
+        if kind == _DESCRIPTION or kind == _NO_DATA:
+            if self.description is not None or self._parts:
+                self.reject("protocol")
+                return False
+            self._size += size
+            self.description = b""
+            return True
+        if kind in _ACKNOWLEDGEMENTS or kind in _PASSING:
+            return False
+        # ErrorResponse, NoticeResponse, CopyOut..., PortalSuspended, unknown messages.
+        self.reject("error" if kind == 0x45 else "notice" if kind == 0x4E else "message")
+        return False
+
+    def add(self, kind: int, data: bytes) -> None:
+        """Bytes of a message that `begin` wanted, whole or in pieces."""
+        if self.rejected is None:
+            if kind == _DESCRIPTION or kind == _NO_DATA:
+                self.description = (self.description or b"") + data
+            else:
+                self._parts.append(data)
+
+    def reject(self, cause: str) -> None:
+        """Give up: the client gets its answer, the store does not."""
+        if self.rejected is None:
+            self.rejected = cause
+        self._parts.clear()
+
+    def admit(self, board: Board, store: Store, now: float) -> Entry | None:
+        """At ReadyForQuery: store the answer if it is still the present one (F5)."""
+        if self.rejected is None:
+            if not self.complete:
+                self.reject("incomplete")
+            elif not board.holds(self.slots, self.counters):
+                self.reject("fenced")
+        if self.rejected is not None:
+            return None
+        entry = Entry(
+            self.key,
+            self.description,
+            b"".join(self._parts),
+            self.granules,
+            self.counters,
+            filled=self.dispatched,
+            expires=self.expires,
+            seconds=now - self.dispatched,
+            slots=self.slots,
+        )
+        if not store.put(entry):
+            self.reject("too_large")
+            return None
+        return entry

@@ -1,0 +1,1 @@
+"""What the database knows about names: relations, functions, types, who touches what."""

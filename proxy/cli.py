@@ -1,0 +1,191 @@
+"""The command `howdah`: flags to settings, settings to the right module.
+
+What lives here: arguments, the environment, files, exit codes. What must not:
+anything that a proxy does. An error is one line on stderr and no traceback:
+exit code 2 for a wrong command line or configuration, 1 for everything else.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from proxy import __version__
+from proxy.errors import ConfigError, HowdahError
+from proxy.settings import BY_NAME, Settings, load
+
+app = typer.Typer(
+    name="howdah",
+    help="A caching proxy for PostgreSQL.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _flag(name: str) -> Any:
+    """The typer option of one setting; help and default come from the table."""
+    option = BY_NAME[name]
+    shown = option.default if option.default is not None else "required"
+    return typer.Option(
+        option.flag, help=option.help, metavar=option.kind.upper(), show_default=shown
+    )
+
+
+Config = Annotated[
+    str | None,
+    typer.Option("--config", help="YAML file with settings and rules.", metavar="FILE"),
+]
+UpstreamFlag = Annotated[str | None, _flag("upstream")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"howdah {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version),
+    ] = False,
+) -> None:
+    """A caching proxy for PostgreSQL."""
+
+
+@app.command()
+def serve(
+    config: Config = None,
+    upstream: UpstreamFlag = None,
+    listen: Annotated[str | None, _flag("listen")] = None,
+    http: Annotated[str | None, _flag("http")] = None,
+    unix_socket: Annotated[str | None, _flag("unix_socket")] = None,
+    workers: Annotated[str | None, _flag("workers")] = None,
+    contract: Annotated[str | None, _flag("contract")] = None,
+    strict_wait: Annotated[str | None, _flag("strict_wait")] = None,
+    staleness_bound: Annotated[str | None, _flag("staleness_bound")] = None,
+    max_age: Annotated[str | None, _flag("max_age")] = None,
+    cache_size: Annotated[str | None, _flag("cache_size")] = None,
+    entry_limit: Annotated[str | None, _flag("entry_limit")] = None,
+    admin_roles: Annotated[str | None, _flag("admin_roles")] = None,
+    tls_certificate: Annotated[str | None, _flag("tls_certificate")] = None,
+    tls_key: Annotated[str | None, _flag("tls_key")] = None,
+    drain_timeout: Annotated[str | None, _flag("drain_timeout")] = None,
+    log_level: Annotated[str | None, _flag("log_level")] = None,
+    log_format: Annotated[str | None, _flag("log_format")] = None,
+) -> None:
+    """Serve clients until SIGTERM or Ctrl-C.
+
+    Each flag is also a variable (HOWDAH_CACHE_SIZE) and a key of the file (cache_size).
+    """
+    settings = load_settings(dict(locals()))
+    from proxy.app import run  # imported late: `--help` and errors above stay quick
+
+    raise typer.Exit(run(settings))
+
+
+@app.command()
+def check(config: Config = None, upstream: UpstreamFlag = None) -> None:
+    """Check the configuration, connect, and say which contract holds."""
+    settings = load_settings({"config": config, "upstream": upstream})
+    from proxy.check import run
+
+    raise typer.Exit(run(settings))
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Leave after the table.")] = False,
+    rows: Annotated[
+        int, typer.Option("--rows", help="Sample rows, in all.", min=1000, max=50_000_000)
+    ] = 200_000,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            "--listen",
+            metavar="ADDRESS",
+            help="Where Howdah listens.",
+            show_default=("127.0.0.1:6432, or a free port"),
+        ),
+    ] = None,
+    http: Annotated[
+        str | None,
+        typer.Option(
+            "--http",
+            metavar="ADDRESS",
+            help="Where metrics are served.",
+            show_default=("127.0.0.1:9432, or a free port"),
+        ),
+    ] = None,
+) -> None:
+    """Show it: PostgreSQL with a sample shop, Howdah in front, and a comparison."""
+    from proxy.demo.run import run
+
+    raise typer.Exit(run(once=once, rows=rows, listen=listen, http=http))
+
+
+def load_settings(flags: dict[str, str | None]) -> Settings:
+    """The settings of these flags, this environment and the files it names."""
+    return load(flags, os.environ, _read_file, _read_passwords)
+
+
+def _read_file(path: str) -> str:
+    return Path(path).read_text(encoding="utf-8")
+
+
+def _read_passwords() -> str:
+    """libpq's password file, under libpq's rule that nobody else may read it."""
+    try:
+        path = Path(os.environ.get("PGPASSFILE") or Path.home() / ".pgpass")
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return ""
+        if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            print(
+                f"howdah: {path}: ignored, since others may read it; chmod 600 it", file=sys.stderr
+            )
+            return ""
+        return path.read_text(encoding="utf-8", errors="replace")
+    except (OSError, RuntimeError):  # RuntimeError: the account has no home
+        return ""
+
+
+def _say(message: str) -> None:
+    print(f"howdah: {' '.join(message.split())}", file=sys.stderr)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(invoke(sys.argv[1:]))
+
+
+def invoke(arguments: list[str]) -> int:
+    """Run one command line and return its exit code."""
+    command = typer.main.get_command(app)
+    try:
+        result = command.main(arguments or ["--help"], prog_name="howdah", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except typer.Exit as leave:
+        return int(leave.exit_code)
+    except typer.Abort:
+        return 130
+    except typer.TyperException as error:
+        _say(f"{error.format_message()} (see --help)")
+        return int(error.exit_code)
+    except ConfigError as error:
+        _say(error.message)
+        return 2
+    except HowdahError as error:
+        _say(error.message + (f" ({error.hint})" if error.hint else ""))
+        return 1
+    except OSError as error:
+        _say(str(error))
+        return 1
+    except KeyboardInterrupt:
+        return 130

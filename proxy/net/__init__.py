@@ -1,0 +1,1 @@
+"""The shell: sockets, TLS, clocks. It moves bytes; `proxy.session` decides about them."""

@@ -1,0 +1,70 @@
+"""Cancel requests: relayed verbatim, on a connection of their own, to the right server.
+
+Follows "Canceling Requests in Progress" of the protocol chapter: nothing is ever
+answered; the server closes the connection when it has dealt with the request, and
+libpq waits for that, so the client's connection is closed after the server's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import struct
+from typing import TYPE_CHECKING
+
+from proxy.errors import UpstreamError
+from proxy.net import upstream
+from proxy.wire.startup import CANCEL_CODE, CancelRequest
+
+if TYPE_CHECKING:
+    from proxy.net.client import Client
+    from proxy.net.switchboard import Switchboard
+
+# Seconds to wait for the server to close a cancel connection.
+_PATIENCE = 10.0
+
+_log = logging.getLogger("howdah.cancel")
+
+
+async def relay(board: Switchboard, request: CancelRequest) -> None:
+    """Pass a client's cancel request on; returns when the server has taken it.
+
+    A key that belongs to no session here is passed to the configured upstream, which
+    ignores what it does not know either.
+    """
+    client = board.find(request.payload)
+    if client is not None and client.session is not None:
+        client.session.cancelled = True
+    await _send(board, request.raw, _address(client))
+
+
+async def resend(board: Switchboard, client: Client) -> None:
+    """Send the cancel request of `client`'s session once more."""
+    session = client.session
+    if session is not None and session.cancel_key is not None:
+        key = session.cancel_key
+        packet = struct.pack("!ii", 8 + len(key), CANCEL_CODE) + key
+        await _send(board, packet, _address(client))
+
+
+def _address(client: Client | None) -> tuple[str, int] | None:
+    """What the session is connected to: a name may lead to another server by now."""
+    if client is None or client.upstream is None:
+        return None
+    return client.upstream.address
+
+
+async def _send(board: Switchboard, packet: bytes, address: tuple[str, int] | None) -> None:
+    try:
+        link = await upstream.connect(board.target, board.traffic, address=address)
+    except UpstreamError as error:
+        _log.warning("cancel request not relayed: %s", error.message)
+        return
+    link.transport.write(packet)
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            await link.ended
+    except TimeoutError:
+        _log.warning("the server did not close a cancel connection within %g s", _PATIENCE)
+    finally:
+        link.transport.abort()

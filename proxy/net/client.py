@@ -1,0 +1,479 @@
+"""One client: its startup, then bytes between it, its session and its upstream.
+
+What lives here: the phases of a client connection and the draining of the session's
+outputs, one write a direction and turn. What must not: what the bytes after startup
+mean; `session.core` decides that and this class obeys (R1).
+
+Follows "Start-up", "SSL Session Encryption" and "Canceling Requests in Progress" of
+the protocol chapter. Plain text that follows an SSLRequest before the TLS handshake
+is refused (CVE-2021-23214).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from time import monotonic
+from typing import TYPE_CHECKING, cast
+
+from proxy import tasks
+from proxy.errors import HowdahError, ProtocolError, StartupError, UpstreamError
+from proxy.net import cancel, logs, tls, upstream
+from proxy.net.flow import Hold, Valve
+from proxy.net.scram_guard import ScramGuard
+from proxy.session.core import Session
+from proxy.wire import messages, startup
+
+if TYPE_CHECKING:
+    from proxy.net.switchboard import Switchboard
+
+# More bytes than this in one turn are written piece by piece, without copying them.
+_JOIN_LIMIT = 64 * 1024
+
+
+class Phase(enum.Enum):
+    """Where a client connection is in its life."""
+
+    STARTUP = enum.auto()  # untyped packets are collected
+    ENCRYPTING = enum.auto()  # the TLS handshake runs
+    CONNECTING = enum.auto()  # the upstream is being reached
+    CANCELLING = enum.auto()  # it was a cancel request, being relayed
+    LIVE = enum.auto()  # a session has it
+    CLOSED = enum.auto()
+
+
+class Client(asyncio.Protocol):
+    """A client connection, its session and its upstream."""
+
+    transport: asyncio.Transport
+    valve: Valve
+
+    def __init__(self, board: Switchboard, *, local: bool) -> None:
+        # For the life of the connection.
+        self.connection_id = board.next_id()
+        self.log = logs.connection_log(self.connection_id)
+        self._board = board
+        self._traffic = board.traffic
+        self._local = local  # came through a Unix socket
+        self._secure = False
+        # Until the session lives.
+        self.phase = Phase.STARTUP
+        self._buffer = bytearray()
+        self._refused_gss = False
+        self._refused_tls = False
+        self._timer: asyncio.TimerHandle | None = None
+        # The session; `_straight` is the same once its bytes need no guard any more.
+        self.session: Session | None = None
+        self._straight: Session | None = None
+        self._guard: ScramGuard | None = None
+        self.upstream: upstream.Upstream | None = None
+        # How it ends.
+        self._here = False  # the client's transport can still be written to
+        self._told_lost = False
+        self._choked = False  # the client does not take its answers
+
+    # --- asyncio's side -------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are not subclasses of asyncio's.
+        self.transport = cast(asyncio.Transport, transport)
+        self.valve = Valve(self.transport)
+        self._here = True
+        upstream.set_options(transport)
+        self._board.clients.add(self)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._board.login_timeout, self._too_late)
+        self.log.debug("client connected from %s", _peer(transport))
+        if self._board.draining:
+            self.refuse(self._board.shutting_down())
+
+    def data_received(self, data: bytes) -> None:
+        session = self._straight
+        if session is None:
+            self._early_data(data)
+            return
+        self._traffic["client_in"] += len(data)
+        try:
+            session.from_client(data, monotonic())
+        except Exception as error:
+            self.failed(error)
+            return
+        if self._choked and session.to_client:
+            # It asks for more answers from memory than it reads: memory stays bounded.
+            self.valve.hold(Hold.SELF_SLOW)
+        self.flush()
+
+    def eof_received(self) -> bool:
+        """A half-closed client still gets the replies it waits for."""
+        if self.phase is Phase.LIVE and not self._secure:
+            self._lost()
+            return self._here
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._here = False
+        self._stop_timer()
+        if exc is not None:
+            self.log.debug("client connection lost: %s", exc)
+        if self.phase is Phase.LIVE:
+            if self.upstream is not None:
+                self.upstream.valve.release(Hold.PEER_SLOW)
+            self._lost()
+            self.flush()
+        self._forget_if_over()
+
+    def pause_writing(self) -> None:
+        self._choked = True
+        if self.upstream is not None:
+            self.upstream.valve.hold(Hold.PEER_SLOW)
+
+    def resume_writing(self) -> None:
+        self._choked = False
+        self.valve.release(Hold.SELF_SLOW)
+        if self.upstream is not None:
+            self.upstream.valve.release(Hold.PEER_SLOW)
+
+    # --- the way in -----------------------------------------------------------
+
+    def _early_data(self, data: bytes) -> None:
+        self._traffic["client_in"] += len(data)
+        if self._guard is not None and self.session is not None:
+            try:
+                data = self._guard.from_client(data)
+            except HowdahError as error:
+                self.log.warning("%s", error.message)
+                self.end(error)
+                return
+            if data:
+                self._feed(data)
+            return
+        if self.phase in (Phase.CLOSED, Phase.CANCELLING):
+            return
+        self._buffer += data
+        if self.phase is Phase.STARTUP:
+            try:
+                self._read_startup()
+            except ProtocolError as error:
+                self.log.warning("bad startup: %s", error.message)
+                self.refuse(error)
+
+    def _read_startup(self) -> None:
+        while self.phase is Phase.STARTUP:
+            if self._buffer and self._buffer[0] == startup.TLS_HANDSHAKE:
+                # An error message would not be understood: the peer expects TLS.
+                self.log.warning("direct TLS is not supported: use sslnegotiation=postgres")
+                self._close()
+                return
+            length = startup.packet_length(self._buffer)
+            if length is None or len(self._buffer) < length:
+                return
+            packet = bytes(self._buffer[:length])
+            del self._buffer[:length]
+            self._startup_packet(startup.decode_startup(packet))
+
+    def _startup_packet(
+        self,
+        packet: startup.StartupPacket
+        | startup.SSLRequest
+        | startup.GSSENCRequest
+        | startup.CancelRequest,
+    ) -> None:
+        match packet:
+            case startup.SSLRequest():
+                self._ssl_request()
+            case startup.GSSENCRequest():
+                if self._refused_gss or self._secure:
+                    raise ProtocolError("unexpected GSSENCRequest")
+                self._refused_gss = True
+                self.transport.write(b"N")
+            case startup.CancelRequest():
+                self._stop_timer()
+                self.phase = Phase.CANCELLING
+                tasks.spawn(self._relay_cancel(packet), f"cancel {self.connection_id}")
+            case startup.StartupPacket():
+                self._stop_timer()
+                self.phase = Phase.CONNECTING
+                self.valve.hold(Hold.CONNECTING)
+                tasks.spawn(self._open(packet), f"open {self.connection_id}")
+
+    def _ssl_request(self) -> None:
+        if self._secure or self._refused_tls:
+            raise ProtocolError("unexpected SSLRequest")
+        context = self._board.server_tls
+        if context is None or self._local:
+            self._refused_tls = True
+            self.transport.write(b"N")
+            return
+        if self._buffer:
+            raise ProtocolError("received unencrypted data after SSL request")
+        self.phase = Phase.ENCRYPTING
+        self.valve.hold(Hold.CONNECTING)
+        self.transport.write(b"S")
+        tasks.spawn(self._encrypt(), f"tls {self.connection_id}")
+
+    async def _encrypt(self) -> None:
+        context = self._board.server_tls
+        assert context is not None
+        loop = asyncio.get_running_loop()
+        try:
+            transport = await loop.start_tls(self.transport, self, context, server_side=True)
+        except OSError as error:
+            self.log.warning("%s", tls.handshake_problem(error))
+            self.transport.abort()
+            self._here = False
+            self._stop_timer()
+            self._forget_if_over()
+            return
+        if transport is None or not self._here:
+            return
+        self.transport = transport
+        self.valve.moved(transport)
+        self.valve.release(Hold.CONNECTING)
+        self._secure = True
+        if self.phase is Phase.ENCRYPTING:
+            self.phase = Phase.STARTUP
+            # The first packet may have come with the end of the handshake.
+            self._early_data(b"")
+
+    async def _relay_cancel(self, request: startup.CancelRequest) -> None:
+        await cancel.relay(self._board, request)
+        self._close()
+
+    # --- reaching PostgreSQL --------------------------------------------------
+
+    async def _open(self, packet: startup.StartupPacket) -> None:
+        try:
+            link = await upstream.connect(self._board.target, self._traffic)
+        except UpstreamError as error:
+            self._board.reached(False)
+            self.log.warning("%s", error.message)
+            self.refuse(error)
+            return
+        self._board.reached(True)
+        if not self._here or self._board.draining:
+            link.transport.abort()
+            self.refuse(self._board.shutting_down())
+            return
+        self.upstream = link
+        self._board.upstreams += 1
+        link.transport.write(packet.raw)
+        self._traffic["upstream_out"] += len(packet.raw)
+        self.log.debug("user %r, database %r", packet.user, packet.database)
+        self._go_live(packet, link)
+
+    def _go_live(self, packet: startup.StartupPacket, link: upstream.Upstream) -> None:
+        session = Session(self._board.engine, self.connection_id)
+        self.session = session
+        self.phase = Phase.LIVE
+        if link.secure and not self._board.same_certificate(link.transport):
+            self._guard = ScramGuard(client_tls=self._secure)
+        session.start(packet, monotonic())
+        if self._guard is None:
+            self._go_straight()
+        link.attach(self)
+        self.flush()
+        if self._buffer:
+            held, self._buffer = bytes(self._buffer), bytearray()
+            self._traffic["client_in"] -= len(held)  # counted when it came
+            self.data_received(held)
+        self.valve.release(Hold.CONNECTING)
+
+    def _go_straight(self) -> None:
+        self._guard = None
+        self._straight = self.session
+        assert self.upstream is not None
+        self.upstream.straight(self.session, self.flush)
+
+    def from_upstream(self, data: bytes) -> None:
+        """Bytes of the authentication that a guard looks at."""
+        session = self.session
+        if session is None:
+            return
+        if self._guard is not None:
+            data = self._guard.from_server(data)
+        try:
+            if data:
+                session.from_server(data, monotonic())
+        except Exception as error:
+            self.failed(error)
+            return
+        if self._guard is not None and self._guard.done:
+            self._go_straight()
+        self.flush()
+
+    def _feed(self, data: bytes) -> None:
+        assert self.session is not None
+        try:
+            self.session.from_client(data, monotonic())
+        except Exception as error:
+            self.failed(error)
+            return
+        self.flush()
+
+    # --- the way out ----------------------------------------------------------
+
+    def flush(self) -> None:
+        """Write what the session has put out, then close what it wants closed."""
+        session = self.session
+        assert session is not None
+        out = session.to_server
+        if out:
+            if self.upstream is not None:
+                self._traffic["upstream_out"] += _write(self.upstream.transport, out)
+            out.clear()
+        out = session.to_client
+        if out:
+            if self._here:
+                self._traffic["client_out"] += _write(self.transport, out)
+            out.clear()
+        if session.close_client or session.close_server:
+            self._obey(session)
+
+    def _obey(self, session: Session) -> None:
+        if session.close_server and self.upstream is not None:
+            self.upstream.transport.close()
+        if session.close_client or self.upstream is None:
+            self._close()
+
+    def _lost(self) -> None:
+        """Tell the session once that its client sends nothing any more."""
+        session = self.session
+        if session is None or self._told_lost:
+            return
+        self._told_lost = True
+        try:
+            session.client_lost(monotonic())
+        except Exception as error:
+            self.failed(error)
+            return
+        self.flush()
+        if not session.waiting and self.upstream is not None:
+            self.upstream.transport.close()
+
+    def upstream_lost(self) -> None:
+        """The upstream is gone; the client follows once it has what was sent before."""
+        if self.upstream is None:
+            return
+        self.upstream = None
+        self._board.upstreams -= 1
+        session = self.session
+        if session is not None:
+            self.log.debug("upstream connection closed", extra={"direction": logs.UPSTREAM_IN})
+            try:
+                session.server_lost(monotonic())
+            except Exception as error:
+                self.failed(error)
+                return
+            self.flush()
+        self._close()
+        self._forget_if_over()
+
+    def upstream_slow(self, slow: bool) -> None:
+        """PostgreSQL does not take what the client sends, or does so again."""
+        if slow:
+            self.valve.hold(Hold.PEER_SLOW)
+        else:
+            self.valve.release(Hold.PEER_SLOW)
+
+    # --- ends -----------------------------------------------------------------
+
+    def refuse(self, error: HowdahError) -> None:
+        """Tell a client without a session why it is turned away."""
+        if self._here:
+            self.transport.write(
+                messages.error_response(error.sqlstate, error.message, hint=error.hint)
+            )
+        self._close()
+
+    @property
+    def ending(self) -> bool:
+        """Its end is decided: both sides are being closed."""
+        session = self.session
+        return self.phase is Phase.CLOSED or (session is not None and session.close_client)
+
+    def end(self, error: HowdahError) -> None:
+        """End the session with a FATAL error to its client."""
+        session = self.session
+        if session is None:
+            self.refuse(error)
+            return
+        if self.upstream is not None:
+            # It may be held for a client that will never read on.
+            self.upstream.valve.release(Hold.PEER_SLOW)
+        session.terminate(error, monotonic())
+        self.flush()
+
+    def abort(self) -> None:
+        """Drop both connections at once."""
+        if self.upstream is not None:
+            self.upstream.transport.abort()
+        if self._here:
+            self.transport.abort()
+
+    def failed(self, error: Exception) -> None:
+        """The session raised: the peer's mistake ends the session, ours is logged too (F8)."""
+        if isinstance(error, HowdahError):
+            self.log.warning("%s", error.message)
+            reason: HowdahError = error
+        else:
+            self.log.error("defect in the session: %r", error, exc_info=error)
+            reason = HowdahError("internal error of the proxy; its log says more")
+            self._board.defect()
+        session, self._straight = self.session, None
+        if session is not None:
+            try:
+                session.server_lost(monotonic())
+                session.to_client.clear()
+            except Exception as second:
+                self.log.error("defect while ending the session: %r", second)
+        if self.upstream is not None:
+            self.upstream.session = None
+            self.upstream.transport.abort()
+        self.phase = Phase.CLOSED
+        self.refuse(reason)
+
+    def _too_late(self) -> None:
+        self.log.warning("no startup message within %g s", self._board.login_timeout)
+        if self.phase is Phase.ENCRYPTING:
+            self.transport.abort()
+        else:
+            self.refuse(StartupError("canceling authentication due to timeout", sqlstate="57014"))
+
+    def _close(self) -> None:
+        self._stop_timer()
+        if self.phase is not Phase.LIVE:
+            self.phase = Phase.CLOSED
+        if self._here:
+            self.transport.close()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _forget_if_over(self) -> None:
+        if not self._here and self.upstream is None:
+            self.phase = Phase.CLOSED
+            if self in self._board.clients:
+                self._board.gone(self)
+                self.log.debug("closed")
+
+
+def _write(transport: asyncio.Transport, out: list[bytes]) -> int:
+    """Write all of `out` in one go; return how many bytes that was."""
+    if len(out) == 1:
+        transport.write(out[0])
+        return len(out[0])
+    size = sum(map(len, out))
+    if size > _JOIN_LIMIT:
+        transport.writelines(out)
+    else:
+        transport.write(b"".join(out))
+    return size
+
+
+def _peer(transport: asyncio.BaseTransport) -> str:
+    peer = transport.get_extra_info("peername")
+    if isinstance(peer, tuple):
+        return f"{peer[0]}:{peer[1]}"
+    return "a Unix socket"

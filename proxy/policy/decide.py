@@ -1,0 +1,354 @@
+"""From facts, catalog and rules to a plan.
+
+What lives here: one function per family of statements, and their union for a
+text of several. What must not: names (`policy.code`), expansion of writes
+(`catalog.closure`), the state of a session. In doubt a read is forwarded and a
+write has everything as its closure (F9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from proxy.catalog.closure import written
+from proxy.catalog.snapshot import CatalogSnapshot, Effect
+from proxy.policy.code import Code, judge, judge_calls, setting_flags
+from proxy.policy.plan import (
+    DATABASE,
+    EVERYTHING,
+    NOTHING,
+    Closure,
+    Control,
+    Flag,
+    Kind,
+    Plan,
+    Scope,
+)
+from proxy.policy.situation import Rules, Situation, Verdict
+from proxy.reasons import Reason
+from proxy.sql.facts import Analysis, Facts, StatementKind
+
+__all__ = ["Rules", "Situation", "Verdict", "decide"]
+
+_OPAQUE_FLAGS = Flag.MAY_COMMIT | Flag.SETTINGS | Flag.PATH | Flag.STATEMENTS | Flag.OPAQUE
+_UNPARSABLE = Plan(
+    Kind.WRITE,
+    Reason.UNPARSABLE,
+    closure=EVERYTHING,
+    flags=_OPAQUE_FLAGS | Flag.SCHEMA | Flag.ISOLATION,
+    dropped=None,
+)
+_EMPTY = Plan(Kind.OTHER, Reason.EMPTY)
+
+
+def decide(analysis: Analysis, situation: Situation) -> Plan:
+    """Say what is to be done with a text in a situation. Never raises."""
+    if analysis.error:
+        return _UNPARSABLE
+    statements = analysis.statements
+    if len(statements) == 1:
+        plan = _statement(statements[0], situation)
+        if plan.kind is Kind.READ:
+            return _ruled(plan, analysis, situation)
+        return plan
+    if not statements:
+        return _EMPTY
+    return _several(statements, situation)
+
+
+def _ruled(plan: Plan, analysis: Analysis, situation: Situation) -> Plan:
+    """What somebody decided about a read that could be cached; hints beat rules."""
+    if situation.search_path is None:
+        return Plan(Kind.BYPASS, Reason.SESSION_UNKNOWN)
+    if analysis.hint_off:
+        return Plan(Kind.BYPASS, Reason.HINT_OFF)
+    assert situation.catalog is not None
+    verdict = situation.rules.verdict(
+        database=situation.database,
+        role=situation.role,
+        relations=[situation.catalog.name_of(oid) for oid in plan.reads],
+        text=analysis.text,
+    )
+    if verdict.cache is False:
+        return Plan(Kind.BYPASS, Reason.RULE_OFF, rule=verdict.rule)
+    ttl = verdict.ttl if analysis.hint_ttl is None else analysis.hint_ttl
+    if ttl is None and not verdict.rule:
+        return plan
+    return replace(plan, ttl=ttl, rule=verdict.rule)
+
+
+def _several(statements: tuple[Facts, ...], situation: Situation) -> Plan:
+    """The union of all statements of one text."""
+    plans = []
+    for facts in statements:
+        plan = _statement(facts, situation)
+        plans.append(plan)
+        # What one statement changes, the next one sees: names and schema are unknown then.
+        if plan.flags & Flag.PATH:
+            situation = replace(situation, search_path=None)
+        if plan.flags & Flag.SCHEMA:
+            situation = replace(situation, catalog=None)
+    closure, flags = NOTHING, Flag.SEVERAL
+    dropped: tuple[str, ...] | None = ()
+    for plan in plans:
+        closure |= plan.closure
+        flags |= plan.flags
+        dropped = None if dropped is None or plan.dropped is None else dropped + plan.dropped
+    flags &= ~(Flag.DEFERRABLE | Flag.DISCARD_ALL)
+    if flags & Flag.MAY_COMMIT or any(
+        plan.closure and not plan.flags & Flag.PLAIN for plan in plans
+    ):
+        flags &= ~Flag.PLAIN
+    changing = [plan.flags for plan in plans if plan.flags & Flag.SETTINGS]
+    for shared in (Flag.SET_CONSTANT, Flag.RESET_ALL):
+        if not all(each & shared for each in changing):
+            flags &= ~shared
+    kind, reason = _several_kind(plans)
+    return Plan(kind, reason, closure=closure, flags=flags, dropped=dropped)
+
+
+def _several_kind(plans: list[Plan]) -> tuple[Kind, Reason]:
+    writes = [plan for plan in plans if plan.kind is Kind.WRITE]
+    if writes:
+        # The widest closure is what the user wants to hear about.
+        worst = max(writes, key=lambda plan: plan.closure.scope)
+        return Kind.WRITE, worst.reason
+    if any(plan.kind in (Kind.READ, Kind.BYPASS) for plan in plans):
+        return Kind.BYPASS, Reason.MULTIPLE_STATEMENTS
+    return Kind.OTHER, plans[0].reason
+
+
+def _statement(facts: Facts, situation: Situation) -> Plan:
+    return _FAMILIES[facts.kind](facts, situation)
+
+
+# Reads and plain writes.
+
+
+def _select(facts: Facts, situation: Situation) -> Plan:
+    if facts.targets:
+        return _modify(facts, situation)
+    if facts.into:
+        return _ddl(facts, situation)
+    catalog = situation.catalog
+    code = judge(facts, catalog, situation.search_path)
+    if code.effect is Effect.OPAQUE:
+        return _opaque_read(code, facts, catalog)
+    if code.reason is Reason.NONE and not code.relations:
+        code.reason = Reason.NO_RELATION
+    if code.reason is not Reason.NONE:
+        return Plan(Kind.BYPASS, code.reason, flags=code.flags)
+    reads = tuple(sorted({relation.oid for relation in code.relations}))
+    return Plan(Kind.READ, Reason.NOT_CACHED, reads=reads)
+
+
+def _opaque_read(code: Code, facts: Facts, catalog: CatalogSnapshot | None) -> Plan:
+    plan = _opaque(facts, catalog)
+    if catalog is None:
+        return replace(plan, kind=Kind.BYPASS, reason=Reason.CATALOG_LOADING)
+    if code.reason in (Reason.UNKNOWN_RELATION, Reason.OPAQUE_TYPES):
+        return replace(plan, kind=Kind.BYPASS, reason=code.reason)
+    return plan
+
+
+def _opaque(facts: Facts, catalog: CatalogSnapshot | None) -> Plan:
+    """Anything may happen (F9). Only code that may run DDL makes the catalog be read again."""
+    dynamic = facts.dynamic or (catalog is not None and catalog.dynamic_functions)
+    return Plan(
+        Kind.WRITE,
+        Reason.WRITE_OPAQUE,
+        closure=EVERYTHING,
+        flags=_OPAQUE_FLAGS | (Flag.SCHEMA if dynamic else Flag.NONE),
+        dropped=None if dynamic else (),
+    )
+
+
+def _modify(facts: Facts, situation: Situation) -> Plan:
+    """INSERT, UPDATE, DELETE, MERGE, COPY FROM, and queries that hold one."""
+    catalog, path = situation.catalog, situation.search_path
+    if catalog is None:
+        return _opaque(facts, catalog)
+    code = judge(facts, catalog, path)
+    if code.effect is Effect.OPAQUE or facts.program or facts.into:
+        return _opaque(facts, catalog)
+    closure = NOTHING
+    for (schema, name), events in facts.targets:
+        found = catalog.find_relations(schema, name, path)
+        if not found:
+            return _opaque(facts, catalog)
+        for relation in found:
+            if relation.schema == "pg_catalog":
+                plan = _opaque(facts, catalog)
+                return replace(plan, flags=plan.flags | Flag.SCHEMA)
+            relations = written(catalog, relation.oid, events)
+            if relations is None:
+                return _opaque(facts, catalog)
+            closure |= Closure(Scope.RELATIONS, relations)
+    flags = Flag.PLAIN | Flag.LOCKS | code.flags
+    return Plan(Kind.WRITE, Reason.WRITE, closure=closure, flags=flags)
+
+
+def _truncate(facts: Facts, situation: Situation) -> Plan:
+    if facts.cascade:
+        targets = tuple(target._replace(events="T") for target in facts.targets)
+        facts = replace(facts, targets=targets)
+    return _modify(facts, situation)
+
+
+def _copy_to(facts: Facts, situation: Situation) -> Plan:
+    plan = _modify(facts, situation) if facts.targets else _select(facts, situation)
+    if facts.program:
+        return _opaque(facts, situation.catalog)
+    return _around(plan, Reason.COPY)
+
+
+def _around(plan: Plan, reason: Reason) -> Plan:
+    """A harmless read inside something else: same effects, another reason."""
+    if plan.kind in (Kind.READ, Kind.BYPASS):
+        return Plan(Kind.BYPASS, reason, closure=plan.closure, flags=plan.flags)
+    return plan
+
+
+def _explain(facts: Facts, situation: Situation) -> Plan:
+    assert facts.inner is not None
+    inner = facts.inner
+    while inner.inner is not None:
+        inner = inner.inner
+    if facts.analyze:
+        # CREATE TABLE AS is executed too, so the outer of the two counts.
+        return _around(_statement(facts.inner, situation), Reason.EXPLAIN)
+    plan = _statement(inner, situation)
+    if plan.closure.scope is not Scope.RELATIONS:
+        # Planning alone can run functions.
+        return plan
+    return Plan(Kind.BYPASS, Reason.EXPLAIN)
+
+
+def _cursor(facts: Facts, situation: Situation) -> Plan:
+    if facts.inner is None:
+        return Plan(Kind.BYPASS, Reason.CURSOR)
+    return _around(_statement(facts.inner, situation), Reason.CURSOR)
+
+
+# Schema and utilities.
+
+# DDL that only writes catalogs; other DDL runs defaults, checks, index expressions, queries.
+_PURE_DDL = frozenset(
+    "AlterEnumStmt AlterObjectSchemaStmt AlterOwnerStmt AlterPolicyStmt AlterSeqStmt CommentStmt "
+    "CompositeTypeStmt CreateEnumStmt CreateFunctionStmt CreatePolicyStmt CreateSchemaStmt "
+    "CreateSeqStmt CreateStmt CreateTableAsStmt CreateTrigStmt DropStmt GrantStmt RenameStmt "
+    "RuleStmt SelectStmt ViewStmt".split()
+)
+
+
+def _ddl(facts: Facts, situation: Situation) -> Plan:
+    """Every DDL changes the catalog, which is read again before the fence falls (F12)."""
+    catalog, path = situation.catalog, situation.search_path
+    if catalog is None:
+        opaque = True
+    else:
+        code = judge_calls(facts, catalog, path)
+        query = facts if facts.kind is StatementKind.SELECT else facts.inner
+        if query is not None and code.effect is not Effect.OPAQUE:
+            code = judge(query, catalog, path)
+            if query.kind is not StatementKind.SELECT or query.targets:
+                code.add(Effect.OPAQUE, Reason.DDL)
+        opaque = code.effect is Effect.OPAQUE or catalog.event_triggers
+    runs = catalog is None or (catalog.opaque_functions and facts.tag not in _PURE_DDL)
+    flags = Flag.SCHEMA | (_OPAQUE_FLAGS if opaque else Flag.NONE)
+    if facts.temporary:
+        flags |= Flag.PATH | Flag.SETTINGS
+    closure = EVERYTHING if facts.cluster or opaque or runs else DATABASE
+    return Plan(Kind.WRITE, Reason.DDL, closure=closure, flags=flags)
+
+
+def _maintenance(facts: Facts, situation: Situation) -> Plan:
+    """VACUUM, ANALYZE, REINDEX and CLUSTER change no answer, but run index expressions."""
+    catalog = situation.catalog
+    if catalog is None or catalog.opaque_indexes or catalog.opaque_types:
+        return _opaque(facts, catalog)
+    return Plan(Kind.OTHER, Reason.UTILITY)
+
+
+def _utility(facts: Facts, situation: Situation) -> Plan:
+    catalog = situation.catalog
+    if facts.tag == "CommentStmt" and (catalog is None or catalog.event_triggers):
+        return _opaque(facts, catalog)
+    return Plan(Kind.OTHER, Reason.UTILITY)
+
+
+def _lock(facts: Facts, situation: Situation) -> Plan:
+    return Plan(Kind.OTHER, Reason.UTILITY, flags=Flag.LOCKS)
+
+
+# Transactions and the session.
+
+
+def _transaction(facts: Facts, situation: Situation) -> Plan:
+    control = Control(facts.control)
+    flags = Flag.MAY_COMMIT if facts.commits else Flag.NONE
+    if facts.isolation:
+        flags |= Flag.ISOLATION
+    elif control is Control.BEGIN:
+        flags |= Flag.DEFERRABLE
+    return Plan(Kind.OTHER, Reason.TRANSACTION, control=control, flags=flags)
+
+
+def _set(facts: Facts, situation: Situation) -> Plan:
+    setting, control = facts.setting, Control(facts.control)
+    flags = Flag.ISOLATION if facts.isolation else Flag.NONE
+    if setting is not None:
+        if not setting.name:
+            flags |= Flag.SETTINGS | Flag.PATH | Flag.RESET_ALL
+        else:
+            changes = setting_flags(setting.name)
+            if changes != Flag.NONE and setting.constant:
+                changes |= Flag.SET_CONSTANT
+            flags |= changes
+    reason = Reason.TRANSACTION if control is not Control.NONE else Reason.SETTING
+    return Plan(Kind.OTHER, reason, control=control, flags=flags)
+
+
+def _discard(facts: Facts, situation: Situation) -> Plan:
+    if facts.prepared is None:
+        flags = Flag.SETTINGS | Flag.PATH | Flag.STATEMENTS | Flag.DISCARD_ALL
+        return Plan(Kind.OTHER, Reason.SETTING, flags=flags, dropped=None)
+    flags = Flag.SETTINGS | Flag.PATH if facts.temporary else Flag.NONE
+    return Plan(Kind.OTHER, Reason.SETTING, flags=flags)
+
+
+def _show(facts: Facts, situation: Situation) -> Plan:
+    return Plan(Kind.OTHER, Reason.SHOW)
+
+
+def _prepare(facts: Facts, situation: Situation) -> Plan:
+    """PREPARE only parses, DEALLOCATE only forgets."""
+    return Plan(Kind.OTHER, Reason.PREPARED_SQL, flags=Flag.STATEMENTS, dropped=facts.prepared)
+
+
+def _unknown(facts: Facts, situation: Situation) -> Plan:
+    return _opaque(facts, situation.catalog)
+
+
+_FAMILIES: dict[StatementKind, Callable[[Facts, Situation], Plan]] = {
+    StatementKind.SELECT: _select,
+    StatementKind.MODIFY: _modify,
+    StatementKind.COPY_FROM: _modify,
+    StatementKind.COPY_TO: _copy_to,
+    StatementKind.TRUNCATE: _truncate,
+    StatementKind.EXPLAIN: _explain,
+    StatementKind.CURSOR: _cursor,
+    StatementKind.PREPARE: _prepare,
+    StatementKind.DEALLOCATE: _prepare,
+    StatementKind.EXECUTE: _unknown,
+    StatementKind.TRANSACTION: _transaction,
+    StatementKind.SET: _set,
+    StatementKind.SHOW: _show,
+    StatementKind.DISCARD: _discard,
+    StatementKind.LOCK: _lock,
+    StatementKind.MAINTENANCE: _maintenance,
+    StatementKind.UTILITY: _utility,
+    StatementKind.DDL: _ddl,
+    StatementKind.OPAQUE: _unknown,
+}

@@ -1,0 +1,53 @@
+"""Contexts: all of a session that can change an answer, as one small integer.
+
+Two sessions share a context only if database, login role, effective role, every
+setting that is not on the reviewed list, and the effective search_path are equal
+(K1). A context lives under one version of its database's schema.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from zlib import crc32
+
+from proxy.cache.fences import Granule
+from proxy.catalog.snapshot import CatalogSnapshot
+from proxy.policy.plan import Plan
+from proxy.reasons import Reason
+from proxy.session.probe import Answer
+
+
+class Database:
+    """A database as sessions name it: its snapshot, its version, its contexts.
+
+    Attributes:
+        version: raised whenever the catalog is found changed.
+        problem: why nothing is answered from memory here; None when all is well.
+        schema_fences: DDL in flight or committed but not yet read back (F12).
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.oid = 0
+        self.snapshot: CatalogSnapshot | None = None
+        self.version = 0
+        self.problem: Reason | None = Reason.CATALOG_LOADING
+        self.schema_fences = 0
+        self.contexts: dict[Answer, Context] = {}
+        # Plans made without a known search_path.
+        self.plans: dict[bytes, Plan] = {}
+        # Raised while a session of this database starts: login event triggers can
+        # write (K3). The OID is not known then, the name is.
+        self.startup: Granule = (-1, crc32(name.encode("utf-8", "surrogateescape")))
+
+
+@dataclass(eq=False, slots=True)
+class Context:
+    """One combination. `problem` says why its sessions get no hits, if they do not."""
+
+    id: int
+    database: Database
+    answer: Answer
+    problem: Reason | None
+    live: bool = True
+    plans: dict[bytes, Plan] = field(default_factory=dict)

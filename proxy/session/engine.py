@@ -1,0 +1,275 @@
+"""What all sessions share: store, fences, catalogs, contexts, rules.
+
+Pure: it asks the shell (see `Shell`) for whatever needs a connection of Howdah's
+own, and is told the results. One engine per process, used by one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+from proxy.cache.fences import ALL, Fence, Granule, LocalBoard
+from proxy.cache.store import Store
+from proxy.catalog.snapshot import CatalogSnapshot
+from proxy.policy.situation import Rules, Situation
+from proxy.policy.memo import plan_for
+from proxy.policy.plan import Closure, Plan, Scope
+from proxy.policy.rules import EMPTY
+from proxy.reasons import Reason
+from proxy.session.context import Context, Database
+from proxy.session.probe import Answer, Identity
+from proxy.session.statistics import Statistics
+
+if TYPE_CHECKING:
+    from proxy.session.core import Session
+
+# Texts whose plans are remembered, per context; all are forgotten beyond that.
+PLAN_LIMIT = 20_000
+
+
+class Shell(Protocol):
+    """What the engine needs done on Howdah's own connection. Each call returns at once."""
+
+    def load_catalog(self, database: str) -> None:
+        """Read the catalog of a database seen for the first time; then `Engine.install`."""
+
+    def reload_catalog(self, database: str, done: Callable[[], None]) -> None:
+        """Read it afresh, install it, then call `done`; retry for as long as it takes (F12)."""
+
+    def prove_ended(self, pid: int, done: Callable[[], None]) -> None:
+        """Call `done` when the backend is proven gone; retry for as long as it takes (F2)."""
+
+    def verify_identity(self) -> None:
+        """Find out which server answers, then call `Engine.identity_seen` (F8)."""
+
+    def resend_cancel(self, session: Session) -> None:
+        """Send the session's cancel key upstream again: the first struck a probe."""
+
+
+class Engine:
+    """Shared state of all sessions.
+
+    Args:
+        cache_bytes: limit of the store.
+        entry_limit: largest answer that is stored, in bytes.
+        max_age: seconds after which an entry is not served (`proxied`); None for never.
+        statement_limit: longest text that is analysed, in bytes.
+        message_limit: longest message that is held until it is complete, in bytes.
+    """
+
+    def __init__(
+        self,
+        *,
+        cache_bytes: int,
+        entry_limit: int,
+        max_age: float | None,
+        rules: Rules = EMPTY,
+        shell: Shell | None = None,
+        statement_limit: int = 256 * 1024,
+        message_limit: int = 1024 * 1024,
+    ) -> None:
+        self.store = Store(cache_bytes, entry_limit)
+        self.board = LocalBoard()
+        self.statistics = Statistics()
+        self.rules = rules
+        self.max_age = max_age
+        self.statement_limit = statement_limit
+        self.message_limit = message_limit
+        self.identity: Identity | None = None
+        self.databases: dict[str, Database] = {}
+        self.transitions: dict[tuple[int, int, bytes], Context] = {}
+        self._shell = shell
+        self._next_context = 1
+        self._start_gate: Fence | None = None
+        self._suspension: Fence | None = None
+
+    @property
+    def shell(self) -> Shell:
+        if self._shell is None:
+            raise AssertionError("the engine has no shell")
+        return self._shell
+
+    @shell.setter
+    def shell(self, shell: Shell) -> None:
+        self._shell = shell
+
+    # Catalogs
+
+    def database(self, name: str) -> Database:
+        """The database of that name; the first call has its catalog loaded."""
+        database = self.databases.get(name)
+        if database is None:
+            database = self.databases[name] = Database(name)
+            self.shell.load_catalog(name)
+        return database
+
+    def install(
+        self, name: str, snapshot: CatalogSnapshot | None, problem: Reason | None = None
+    ) -> None:
+        """Let `snapshot` be the catalog of database `name` from now on.
+
+        A snapshot of other content is a new version of the schema: contexts and
+        plans die, entries go, writes in flight count as writing everything (F12).
+
+        Args:
+            snapshot: None where it cannot be had; then `problem` says why.
+        """
+        database = self.databases.setdefault(name, Database(name))
+        old = database.snapshot
+        database.problem = problem if snapshot is None else None
+        if snapshot is not None and old is not None and snapshot.fingerprint == old.fingerprint:
+            return
+        database.snapshot = snapshot
+        if snapshot is None and old is None:
+            return
+        if old is not None:
+            database.version += 1
+        if snapshot is not None:
+            database.oid = snapshot.database_oid
+        self._retire(database)
+        everything = (database.oid, 0)
+        for fence in list(self.board.fences):
+            if any(granule[0] == database.oid for granule in fence.granules):
+                self.board.widen(fence, (everything,))
+        self.store.evict((everything,), "schema")
+
+    def _retire(self, database: Database) -> None:
+        for context in database.contexts.values():
+            context.live = False
+            context.plans.clear()
+        database.contexts.clear()
+        database.plans.clear()
+        self.transitions.clear()
+
+    def set_rules(self, rules: Rules) -> None:
+        """Use `rules` from now on; what was stored under the old ones goes."""
+        self.rules = rules
+        for database in self.databases.values():
+            database.plans.clear()
+            for context in database.contexts.values():
+                context.plans.clear()
+        self.epoch("rules")
+
+    # Contexts and plans
+
+    def context(self, name: str, answer: Answer) -> Context | None:
+        """The context that a probe's answer stands for; None where it proves nothing."""
+        database = self.databases[name]
+        if self.identity is None:
+            return None
+        if answer.identity != self.identity:
+            self.upstream_lost("a session shows another server")
+            return None
+        if answer.database != database.oid:
+            # Dropped and made again under the same name.
+            self.shell.load_catalog(name)
+            return None
+        key = replace(answer, pid=0, statements={})
+        context = database.contexts.get(key)
+        if context is None:
+            problem: Reason | None = None
+            if key.in_recovery:
+                problem = Reason.STANDBY
+            elif key.temporary:
+                problem = Reason.SESSION_TEMPORARY
+            elif not key.read_committed:
+                problem = Reason.ISOLATION
+            context = Context(self._next_context, database, key, problem)
+            self._next_context += 1
+            database.contexts[key] = context
+        return context
+
+    def plan(self, text: bytes, database: Database, context: Context | None) -> Plan:
+        """The plan of a text, remembered per context; `text` is safe to be read (F9)."""
+        plans = database.plans if context is None else context.plans
+        plan = plans.get(text)
+        if plan is None:
+            if len(plans) >= PLAN_LIMIT:
+                plans.clear()
+            situation = Situation(
+                database=database.name,
+                role="" if context is None else context.answer.role,
+                search_path=None if context is None else context.answer.search_path,
+                catalog=database.snapshot,
+                rules=self.rules,
+            )
+            plan = plans[text] = plan_for(text, situation, self.statement_limit)
+        return plan
+
+    # Fences
+
+    def granules(self, closure: Closure, database: Database) -> Iterable[Granule]:
+        """The granules that a closure covers. Under a DDL fence it covers all (F12)."""
+        if closure.scope is Scope.CLUSTER or not database.oid:
+            return (ALL,)
+        if closure.scope is Scope.DATABASE or database.schema_fences:
+            return ((database.oid, 0),)
+        return tuple((database.oid, relation) for relation in closure.relations)
+
+    def lower(self, fence: Fence, *, undone: bool = False) -> None:
+        """Evict, then lower (F3); only lower where the write is known to be undone."""
+        if fence.down:
+            return
+        if not undone:
+            self.store.evict(fence.granules, "write")
+        self.board.down(fence, undone=undone)
+
+    def schema_up(self, database: Database) -> None:
+        database.schema_fences += 1
+
+    def schema_down(self, database: Database, fence: Fence) -> None:
+        """The catalog stands again: count the DDL as done and lower its fence (F12)."""
+        database.schema_fences -= 1
+        self.lower(fence)
+
+    # Trust in the upstream
+
+    def begin_start_gate(self) -> None:
+        """Nothing is filled until what an earlier Howdah may have left has ended (F11)."""
+        if self._start_gate is None:
+            self._start_gate = self.board.up((ALL,), Reason.STARTING, "start", 0.0)
+
+    def end_start_gate(self) -> None:
+        if self._start_gate is not None:
+            self.lower(self._start_gate)
+            self._start_gate = None
+
+    def upstream_lost(self, why: str) -> None:
+        """An upstream was lost unexpectedly: no hits until the server is identified (F8)."""
+        if self._suspension is None:
+            self._suspension = self.board.up((ALL,), Reason.SUSPENDED, why, 0.0)
+        self.shell.verify_identity()
+
+    def identity_seen(self, identity: Identity) -> None:
+        """Howdah's own connection shows this server now; another one is a new epoch (F8)."""
+        changed = self.identity is not None and identity != self.identity
+        self.identity = identity
+        if changed:
+            for database in self.databases.values():
+                self._retire(database)
+            self.epoch("server")
+        if self._suspension is not None:
+            # Nothing was written behind this fence: entries stay good where the
+            # server is the same.
+            self.board.down(self._suspension, undone=not changed)
+            self._suspension = None
+
+    def epoch(self, cause: str) -> None:
+        """Drop everything."""
+        self.store.evict((ALL,), cause)
+        # A fill in flight must not outlive the epoch: its counters change.
+        self.board.down(self.board.up((ALL,), Reason.FENCED, cause, 0.0))
+
+    def settings_reloaded(self) -> None:
+        """The server has reloaded its configuration: every session is asked again."""
+        for database in self.databases.values():
+            self._retire(database)
+        self.epoch("settings")
+
+    def flush(self) -> int:
+        """Empty the cache on request; return how many entries there were."""
+        entries = len(self.store)
+        self.epoch("flush")
+        return entries

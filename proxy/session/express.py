@@ -1,0 +1,160 @@
+"""The express lane: chunks that are just one known request, answered without taking it apart.
+
+Drivers send a whole request in one write and wait for its answer, so nearly every
+chunk is a Query, or [Parse] Bind [Describe] Execute Sync with the same closing
+messages. Those are recognised by comparing their ends and lengths. Whatever does
+not fit takes the way through `core.py`, which decides alike; nothing is decided
+here that is not decided there.
+"""
+
+from __future__ import annotations
+
+from proxy.policy.plan import Kind, Plan
+from proxy.session.requests import ClientSide
+from proxy.session.state import Pending, Statement
+from proxy.wire import messages
+
+_EXECUTE = messages.execute(b"") + messages.SYNC
+_DESCRIBE = messages.message(b"D", b"P\x00") + _EXECUTE
+_PARSED = messages.PARSE_COMPLETE + messages.BIND_COMPLETE
+
+
+class Express(ClientSide):
+    """Whole-chunk requests. Called only while `hot`, with nothing buffered."""
+
+    def express(self, data: bytes) -> bool:
+        """Handle `data` if it is one known request; False leaves everything untouched."""
+        kind = data[0]
+        if kind == 0x51:
+            return self._express_query(data)
+        if kind != 0x42 and kind != 0x50:
+            return False
+        if data.endswith(_DESCRIBE):
+            describe, tail = True, len(_DESCRIBE)
+        elif data.endswith(_EXECUTE):
+            describe, tail = False, len(_EXECUTE)
+        else:
+            return False
+        if kind == 0x42:
+            return self._express_bind(data, tail, describe)
+        return self._express_parse(data, tail, describe)
+
+    def _express_query(self, data: bytes) -> bool:
+        if int.from_bytes(data[1:5], "big") + 1 != len(data):
+            return False
+        context = self.context
+        entry = self.engine.store.get((context.id, data))  # type: ignore[union-attr]
+        if entry is None:
+            plan = context.plans.get(data[5:-1])  # type: ignore[union-attr]
+            if plan is None or not self._harmless(plan) or data[-1]:
+                return False
+            pending = self.forward_harmless(data, plan)
+            pending.simple = True
+            self.statements.pop(b"", None)
+            self.stale_unnamed = False
+            self.portals.pop(b"", None)
+            return True
+        if not self._holds(entry):
+            return False
+        if entry.description:
+            self.to_client.append(entry.description)
+        self.to_client.append(entry.body)
+        self._after_hit(b"")
+        self._close_unnamed()
+        return True
+
+    def _express_bind(self, data: bytes, tail: int, describe: bool) -> bool:
+        size = int.from_bytes(data[1:5], "big") + 1
+        if size + tail != len(data) or data[5]:
+            return False
+        end = data.find(b"\x00", 6)
+        statement = self.statements.get(data[6:end])
+        context = self.context
+        if (
+            statement is None
+            or end >= size
+            or statement.epoch != self.epoch
+            or statement.version != self.data.version
+            or statement.suspect
+        ):
+            return False
+        entry = self.engine.store.get(
+            (context.id, statement.source, data[end + 1 : size])  # type: ignore[union-attr]
+        )
+        if entry is None:
+            plan = context.plans.get(statement.text)  # type: ignore[union-attr]
+            if plan is None or not statement.upstream or not self._harmless(plan):
+                return False
+            self.forward_harmless(data, plan)
+            self.portals[b""] = plan
+            return True
+        if (describe and entry.description is None) or not self._holds(entry):
+            return False
+        out = self.to_client
+        out.append(messages.BIND_COMPLETE)
+        if describe:
+            out.append(entry.description)  # type: ignore[arg-type]
+        out.append(entry.body)
+        if self.block:
+            self.portals[b""] = self.plan(statement.text)
+        self._after_hit(data[:size])
+        return True
+
+    def _express_parse(self, data: bytes, tail: int, describe: bool) -> bool:
+        parse_size = int.from_bytes(data[1:5], "big") + 1
+        bind = data[parse_size : parse_size + 7]
+        # An unnamed statement, then a Bind with unnamed portal and statement, then the tail.
+        if data[5] or len(bind) < 7 or bind[0] != 0x42 or bind[5] or bind[6]:
+            return False
+        size = parse_size + int.from_bytes(bind[1:5], "big") + 1
+        if size + tail != len(data):
+            return False
+        context = self.context
+        entry = self.engine.store.get(
+            (context.id, data[6:parse_size], data[parse_size + 7 : size])  # type: ignore[union-attr]
+        )
+        statement = Statement(b"", data[:parse_size], self.epoch, self.data.version)
+        if entry is None:
+            plan = context.plans.get(statement.text)  # type: ignore[union-attr]
+            if plan is None or not self._harmless(plan):
+                return False
+            pending = self.forward_harmless(data, plan)
+            pending.parses.append((b"", None))
+            statement.upstream = True
+            self.statements[b""] = statement
+            self.stale_unnamed = False
+            self.portals[b""] = plan
+            return True
+        if (describe and entry.description is None) or not self._holds(entry):
+            return False
+        out = self.to_client
+        out.append(_PARSED)
+        self._define_unnamed(statement)
+        if describe:
+            out.append(entry.description)  # type: ignore[arg-type]
+        out.append(entry.body)
+        if self.block:
+            self.portals[b""] = self.plan(statement.text)
+        self._after_hit(data[parse_size:size])
+        return True
+
+    def _harmless(self, plan: Plan) -> bool:
+        """A read that is only forwarded, and changes nothing that anybody keeps."""
+        return (
+            plan.kind is Kind.BYPASS
+            and not plan.flags
+            and not plan.closure
+            and self.deferred is None
+            and self.context is not None
+            and self.context.live
+        )
+
+    def forward_harmless(self, data: bytes, plan: Plan) -> Pending:
+        pending = self.new_pending()
+        pending.synced = True
+        pending.plans.append(("bypass", plan.reason))
+        self.statements_since_probe += 1
+        self.ghost_portal = None
+        self.to_server.append(data)
+        self.last_upstream = self.now
+        return pending

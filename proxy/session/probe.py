@@ -1,0 +1,134 @@
+"""The question that Howdah asks on a client's own backend, and its answer.
+
+One row says who the session is, where it is, and everything of its settings
+that can change an answer (K1 to K4, F2, F8). It is schema-qualified, uses a
+named statement and portal so that the client's unnamed ones survive, closes
+both, and travels in front of the client's own request, so that it costs no
+round trip.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from proxy.catalog.harmless import HARMLESS_SETTINGS
+from proxy.errors import ProtocolError
+from proxy.wire import messages
+
+NAME = b"howdah probe"
+
+# What identifies a running primary. The same expressions are used on Howdah's own
+# connection: as text they are equal under all settings.
+IDENTITY_COLUMNS = """
+ (SELECT system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system()),
+ (SELECT timeline_id::pg_catalog.text FROM pg_catalog.pg_control_checkpoint()),
+ pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time())
+ ::pg_catalog.numeric(20,6)::pg_catalog.text
+"""
+
+_HARMLESS = ",".join(sorted(HARMLESS_SETTINGS))
+_EQ = "OPERATOR(pg_catalog.=)"
+_CAT = "OPERATOR(pg_catalog.||)"
+_TEMP = f"{_EQ} pg_catalog.pg_my_temp_schema()"
+
+PROBE_SQL = f"""SELECT pg_catalog.pg_backend_pid(),
+ (SELECT oid FROM pg_catalog.pg_database WHERE datname {_EQ} pg_catalog.current_database()),
+ session_user, current_user,
+ pg_catalog.pg_is_in_recovery(),
+ {IDENTITY_COLUMNS},
+ pg_catalog.array_to_json(pg_catalog.current_schemas(true)),
+ (SELECT pg_catalog.md5(pg_catalog.string_agg(name {_CAT} '=' {_CAT} value, ',' ORDER BY name))
+ FROM (SELECT name, CASE WHEN setting IS NULL THEN '' ELSE setting END AS value
+ FROM pg_catalog.pg_settings
+ WHERE NOT name {_EQ} ANY ('{{{_HARMLESS}}}'::pg_catalog.text[])) settings),
+ pg_catalog.current_setting('default_transaction_isolation'),
+ pg_catalog.current_setting('idle_session_timeout', true),
+ pg_catalog.current_setting('idle_in_transaction_session_timeout', true),
+ pg_catalog.current_setting('transaction_timeout', true),
+ EXISTS (SELECT 1 FROM pg_catalog.pg_class WHERE relnamespace {_TEMP})
+ OR EXISTS (SELECT 1 FROM pg_catalog.pg_proc WHERE pronamespace {_TEMP})
+ OR EXISTS (SELECT 1 FROM pg_catalog.pg_type WHERE typnamespace {_TEMP})
+""".replace("\n", " ")
+
+# Prepared statements of the session: opaque code may have replaced them.
+_STATEMENTS = """, (SELECT pg_catalog.json_object_agg(name, pg_catalog.md5(statement))
+ FROM pg_catalog.pg_prepared_statements WHERE NOT from_sql)""".replace("\n", " ")
+
+
+def _messages(sql: str) -> bytes:
+    return (
+        messages.parse(NAME, sql.encode())
+        + messages.bind(NAME, NAME)
+        + messages.execute(NAME)
+        + messages.close(b"P", NAME)
+        + messages.close(b"S", NAME)
+        + messages.SYNC
+    )
+
+
+PROBE = _messages(PROBE_SQL)
+PROBE_WITH_STATEMENTS = _messages(PROBE_SQL + _STATEMENTS)
+
+Identity = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The row, decoded. `identity` is system identifier, timeline, postmaster start."""
+
+    pid: int
+    database: int
+    login_role: str
+    role: str
+    in_recovery: bool
+    identity: Identity
+    search_path: tuple[str, ...]
+    settings: str
+    read_committed: bool
+    idle_timeout: float | None
+    defers: bool
+    temporary: bool
+    statements: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+
+def decode(payload: bytes) -> Answer:
+    """Decode the DataRow of the probe. Raises ProtocolError where it is not one."""
+    try:
+        row = [None if v is None else v.decode("utf-8") for v in messages.data_row(payload)]
+        idle, idle_block, block = (_seconds(value) for value in row[11:14])
+        timeouts = [value for value in (idle, idle_block) if value]
+        return Answer(
+            pid=int(row[0] or 0),
+            database=int(row[1] or 0),
+            login_role=row[2] or "",
+            role=row[3] or "",
+            in_recovery=row[4] == "t",
+            identity=(row[5] or "", row[6] or "", row[7] or ""),
+            # An empty temporary schema of the backend's own resolves nothing.
+            search_path=tuple(
+                schema
+                for schema in json.loads(row[8] or "[]")
+                if row[14] == "t" or not schema.startswith("pg_temp_")
+            ),
+            settings=row[9] or "",
+            read_committed=row[10] == "read committed",
+            idle_timeout=min(timeouts, default=None),
+            defers=not idle_block and not block,
+            temporary=row[14] == "t",
+            statements=json.loads(row[15] or "{}") if len(row) > 15 else {},
+        )
+    except (ValueError, IndexError, TypeError) as error:
+        raise ProtocolError(f"the answer to the session probe cannot be read: {error}") from error
+
+
+_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def _seconds(value: str | None) -> float:
+    """A time setting as SHOW prints it, in seconds; 0 where it is off or unknown."""
+    if not value:
+        return 0.0
+    digits = value.rstrip("abcdefghijklmnopqrstuvwxyz")
+    return float(digits) * _UNITS.get(value[len(digits) :] or "ms", 1.0)

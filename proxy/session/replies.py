@@ -1,0 +1,394 @@
+"""The server's side of a session: what comes back, and what it proves.
+
+Replies are matched to requests by a queue of `Pending`, one for each
+ReadyForQuery that is owed (R1, T3). Rows are never taken apart: only headers are
+read, and runs of messages are handed on as slices of the chunk they came in.
+ReadyForQuery is the only proof that a request has ended (F2).
+"""
+
+from __future__ import annotations
+
+from hashlib import md5
+
+from proxy.cache.fences import ALL
+from proxy.errors import ProtocolError
+from proxy.policy.plan import NOTHING, Flag
+from proxy.reasons import Reason
+from proxy.session import probe
+from proxy.session.context import Context
+from proxy.session.state import Pending, SessionState
+from proxy.wire import messages
+from proxy.wire.framing import HEADER
+
+# Messages that are read: they must be there as a whole. All others may pass in pieces.
+_READ = frozenset(b"ZSKEC123tnIsGHWTR")
+# Passed on by their header alone, unless the answer is recorded or not the client's:
+# rows, COPY data, BindComplete, descriptions.
+_BULK = frozenset(b"Dd2Tnt")
+# May come at any time, and belong to no request.
+_ASYNCHRONOUS = frozenset(b"SAN")
+# A message that is read is not held beyond this many bytes; it passes in pieces.
+_HOLD = 256 * 1024
+
+
+class ServerSide(SessionState):
+    """Handles the bytes from PostgreSQL. See `Session.from_server`."""
+
+    _server_buffer: bytes = b""
+    _server_skip: int = 0  # bytes of the present message that are still to come
+    _skip_forward: bool = True
+    _skip_fill: int = 0  # its type, if the fill wants the bytes
+
+    def from_server(self, data: bytes, now: float) -> None:
+        """Take a chunk from PostgreSQL; what the client is to see goes to `to_client`."""
+        self.now = now
+        if self._server_buffer:
+            data = self._server_buffer + data
+            self._server_buffer = b""
+        position = 0
+        if self._server_skip:
+            position = self._continue_message(data)
+        end = len(data)
+        start = position  # of the run that goes to the client
+        while end - position >= HEADER:
+            kind = data[position]
+            size = int.from_bytes(data[position + 1 : position + 5], "big") + 1
+            if size < HEADER:
+                self._broken_server()
+                return
+            head = self.pending[0] if self.pending else None
+            if kind in _BULK and (head is None or head.passes):
+                # The hot path of a forwarded result: nothing to decide.
+                if size > end - position:
+                    self._server_skip = size - (end - position)
+                    self._skip_forward, self._skip_fill = True, 0
+                    position = end
+                    break
+                position += size
+                continue
+            if size > end - position and kind in _READ and size <= _HOLD:
+                break
+            if kind == 0x44 and head is not None and head.fill is not None and not head.prefix:
+                forward, wanted = True, head.fill.begin(kind, size)
+            else:
+                forward, wanted = self._message(kind, data, position, size, head)
+            stop = min(position + size, end)
+            if wanted and head is not None and head.fill is not None:
+                head.fill.add(kind, data[position:stop])
+            if not forward:
+                self._pass(data, start, position)
+                start = stop
+            if size > end - position:
+                self._server_skip = size - (end - position)
+                self._skip_forward, self._skip_fill = forward, kind if wanted else 0
+                position = end
+                break
+            position = stop
+        self._pass(data, start, position)
+        if position < end:
+            self._server_buffer = data[position:]
+
+    def _pass(self, data: bytes, start: int, stop: int) -> None:
+        if stop > start:
+            self.to_client.append(data[start:stop] if stop - start < len(data) else data)
+
+    def _continue_message(self, data: bytes) -> int:
+        """More of a message that did not fit into its chunk; returns how much of it."""
+        taken = min(self._server_skip, len(data))
+        self._server_skip -= taken
+        piece = data[:taken]
+        if self._skip_forward:
+            self.to_client.append(piece)
+        if self._skip_fill and self.pending and self.pending[0].fill is not None:
+            self.pending[0].fill.add(self._skip_fill, piece)
+        return taken
+
+    def _broken_server(self) -> None:
+        """PostgreSQL, or whatever answers there, does not speak the protocol."""
+        error = ProtocolError("the upstream server sent a message of impossible length")
+        self.reply(messages.error_response(error.sqlstate, error.message))
+        self.close_client = self.close_server = True
+
+    def _message(
+        self, kind: int, data: bytes, position: int, size: int, head: Pending | None
+    ) -> tuple[bool, bool]:
+        """One message: (does the client see it, does the fill want it)."""
+        if kind == 0x53:  # ParameterStatus
+            self._parameter_status(data[position + HEADER : position + size])
+            return True, False
+        if kind == 0x41:  # NotificationResponse
+            return True, False
+        if head is None:
+            return self._unasked(kind, data, position, size)
+        if kind == 0x5A:  # ReadyForQuery
+            self.status = data[position + HEADER : position + size]
+            return self._ready(head), False
+        payload = data[position + HEADER : min(position + size, len(data))]
+        if kind == 0x45:  # ErrorResponse
+            found = messages.fields(payload)
+            head.error = (found.get("V", "ERROR"), found.get("C", ""))
+            return self._error(head), self._offer(head, kind, size)
+        if head.hidden:
+            if kind == 0x44 and head.probe_epoch is not None:
+                head.row = payload
+            return False, False
+        if head.prefix:
+            if kind == head.prefix[0]:
+                head.prefix.pop(0)
+            return kind == 0x4E, False
+        if kind == 0x31:  # ParseComplete
+            head.parsed += 1
+        elif kind == 0x43:  # CommandComplete
+            head.tag = payload[:-1]
+        elif kind == 0x47:  # CopyInResponse
+            self._copy_in(head)
+        return True, self._offer(head, kind, size)
+
+    def _offer(self, head: Pending, kind: int, size: int) -> bool:
+        return head.fill is not None and head.fill.begin(kind, size)
+
+    def _unasked(self, kind: int, data: bytes, position: int, size: int) -> tuple[bool, bool]:
+        """A message when nothing is owed: the startup, a notice, or the end of the backend."""
+        payload = data[position + HEADER : min(position + size, len(data))]
+        if kind == 0x4B and not self.started:  # BackendKeyData
+            self.cancel_key = payload
+            self.backend_pid = int.from_bytes(payload[:4], "big")
+        elif kind == 0x45:
+            self.fatal_seen = True
+        elif kind == 0x5A:
+            if not self.started:
+                self.status = payload
+                self._begin_session()
+            else:
+                # More replies than requests: nothing can be proven any more.
+                self._relay_only()
+        return True, False
+
+    def _begin_session(self) -> None:
+        """The first ReadyForQuery: the client is authenticated (K2)."""
+        self.started = True
+        if self.startup_fence is not None:
+            self.engine.lower(self.startup_fence)
+            self.startup_fence = None
+        if self.may_probe():
+            self.send_probe()
+        self.refresh()
+
+    def _relay_only(self) -> None:
+        if self.relay_fence is None:
+            owner = f"session {self.connection_id}"
+            self.relay_fence = self.engine.board.up((ALL,), Reason.FENCED, owner, self.now)
+            self.hot = False
+
+    def _parameter_status(self, payload: bytes) -> None:
+        name, _, rest = payload.partition(b"\x00")
+        value = rest.rstrip(b"\x00").decode("utf-8", "replace")
+        if name == b"client_encoding":
+            self.encoding = value
+        elif name == b"standard_conforming_strings":
+            self.standard_strings = value
+        elif name in _UNKEYED_PARAMETERS:
+            return
+        if self.started and not any(p.flags & Flag.SETTINGS for p in self.pending):
+            # A setting has changed that no statement of the client announced: a
+            # configuration reload, or a function.
+            self.forget_settings(path=True)
+
+    def _copy_in(self, head: Pending) -> None:
+        """PostgreSQL waits for COPY data and ignores each Sync until the data end.
+
+        See "COPY Operations": libpq sends Sync right behind Execute and another
+        one behind CopyDone; only the latter is answered.
+        """
+        self.copy_in = True
+        if head.simple:
+            return
+        head.synced = False
+        eaten = head
+        while len(self.pending) > 1:
+            following = self.pending.pop(1)
+            self._absorb(head, following)
+            if eaten.data_ended:
+                # CopyDone was sent ahead of CopyInResponse: the Sync behind it counts.
+                head.synced = following.synced
+                self.copy_in = False
+                break
+            eaten = following
+
+    def _absorb(self, head: Pending, other: Pending) -> None:
+        """Let `head` stand for `other` too: one ReadyForQuery will answer both."""
+        head.closure |= other.closure
+        head.flags = (head.flags | other.flags) & ~Flag.PLAIN
+        head.plans += other.plans
+        head.parses += other.parses
+        head.fill = None
+        if other.fence is not None:
+            if head.fence is None:
+                head.fence = other.fence
+            else:
+                self.engine.board.widen(head.fence, other.fence.granules)
+                self.engine.board.down(other.fence)
+                if other.fence.schema and head.fence.schema:
+                    self.data.schema_fences -= 1
+                head.fence.schema |= other.fence.schema
+
+    def _error(self, head: Pending) -> bool:
+        """An ErrorResponse; whether the client sees it."""
+        severity, code = head.error or ("", "")
+        self.copy_in = False
+        if severity in ("FATAL", "PANIC"):
+            self.fatal_seen = True
+            return True
+        if head.hidden:
+            if code == "57014" and self.cancelled:
+                # The cancel struck Howdah's own question: it was meant for the client's.
+                self.cancelled = False
+                self.engine.shell.resend_cancel(self)  # type: ignore[arg-type]
+            return False
+        if head.prefix and head.simple:
+            # The BEGIN in front of a Query failed: the Query is skipped up to a Sync.
+            self.send(messages.SYNC)
+        head.prefix.clear()
+        for name, replaced in reversed(head.parses[head.parsed :]):
+            if replaced is None:
+                self.statements.pop(name, None)
+            else:
+                self.statements[name] = replaced
+        del head.parses[head.parsed :]
+        return True
+
+    # ReadyForQuery
+
+    def _ready(self, head: Pending) -> bool:
+        """`head` has ended; whether the client sees the ReadyForQuery."""
+        self.pending.pop(0)
+        self.copy_in = False
+        self.cancelled = False
+        if head.probe_epoch is not None:
+            self._probe_answered(head)
+        self._settle(head)
+        if self.status == b"I":
+            self._transaction_ended()
+        if head.fill is not None:
+            self._finish_fill(head)
+        elapsed = self.now - head.sent
+        for outcome, reason in head.plans:
+            self.count(outcome, reason, elapsed)
+        self.refresh()
+        return not head.hidden
+
+    def _transaction_ended(self) -> None:
+        if not self.pending:
+            self.blocked = None
+            self.portals.clear()
+            self.ghost_portal = None
+            self.hits_in_block = self.snapshot_in_block = False
+
+    def _settle(self, head: Pending) -> None:
+        """Fences and closures at the end of a request (F2, F3)."""
+        self.closure |= head.closure
+        self.closure_flags |= head.flags
+        ended = self.status == b"I"
+        fence = head.fence
+        if fence is not None:
+            head.fence = None
+            undone = ended and self._known_abort(head)
+            if fence.schema and undone:
+                self.data.schema_fences -= 1
+                self.engine.lower(fence, undone=True)
+            elif fence.schema:
+                self._read_schema_again(fence)
+            else:
+                if self.pooled:
+                    self.engine.epoch("pooled")
+                self.engine.lower(fence, undone=undone)
+        if ended:
+            self.closure = NOTHING
+            self.closure_flags = Flag.NONE
+        if head.learn is not None and ended:
+            self._learn(head)
+
+    def _read_schema_again(self, fence: object) -> None:
+        engine, database = self.engine, self.data
+        engine.shell.reload_catalog(
+            database.name,
+            lambda: engine.schema_down(database, fence),  # type: ignore[arg-type]
+        )
+
+    def _known_abort(self, head: Pending) -> bool:
+        """Whether nothing of `head`, nor of the transaction it ended, was committed (F3)."""
+        if self.pending:
+            return False
+        if head.error is not None:
+            # Only plain statements outside of an explicit transaction: an ERROR undid all.
+            return head.autocommit and bool(head.flags & Flag.PLAIN) and head.error[0] == "ERROR"
+        return head.tag == b"ROLLBACK" and len(head.plans) == 1 and not head.closure
+
+    def _learn(self, head: Pending) -> None:
+        """A SET by itself has ended: refused, it changed nothing; else its effect may be known."""
+        if self.pending or head.learn is None:
+            return
+        if head.error is not None:
+            self._settings_are(head.before, head)
+            return
+        known = self.engine.transitions.get(head.learn)
+        if known is not None and known.live:
+            self._settings_are(known, head)
+        else:
+            self.learning = head
+
+    def _settings_are(self, context: Context | None, after: Pending) -> None:
+        self.context = self.path_context = context
+        if context is after.before:
+            self.epoch = after.before_epoch
+        self.learning = None
+
+    def _probe_answered(self, head: Pending) -> None:
+        if head.error is not None or head.row is None:
+            if head.error is None or head.error[1] != "57014":
+                self.probe_failures += 1
+            return
+        self.probe_failures = 0
+        self.probes_in_vain += 1
+        try:
+            answer = probe.decode(head.row)
+        except ProtocolError:
+            self.probe_failures = 3
+            return
+        if answer.pid != self.backend_pid:
+            self.pooled = True
+        if head.probe_epoch != self.epoch:
+            return
+        for name, statement in self.statements.items():
+            if statement.suspect and answer.statements.get(name.decode("utf-8", "replace")) == (
+                md5(statement.text, usedforsecurity=False).hexdigest()
+            ):
+                statement.suspect = False
+        context = self.engine.context(self.data.name, answer)
+        self.context = self.path_context = context
+        if context is None:
+            return
+        if self.login_context is None:
+            self.login_context = context
+        if self.learning is not None and self.learning.learn is not None:
+            self.engine.transitions[self.learning.learn] = context
+            self._settings_are(context, self.learning)
+
+    def _finish_fill(self, head: Pending) -> None:
+        fill = head.fill
+        if fill is None:
+            return
+        if head.context is None or not head.context.live:
+            fill.reject("schema")
+        if head.error is not None:
+            fill.reject("error")
+        entry = fill.admit(self.engine.board, self.engine.store, self.now)
+        if entry is None:
+            self.engine.statistics.reject(fill.rejected or "unknown")
+        else:
+            self.probes_in_vain = 0
+
+
+_UNKEYED_PARAMETERS = frozenset(
+    (b"application_name", b"in_hot_standby", b"is_superuser", b"server_version")
+)

@@ -1,0 +1,526 @@
+"""The client's side of a session: one request at a time.
+
+A request is a Query, a FunctionCall, or a batch of extended-protocol messages up
+to Sync or Flush. A batch is held until it is complete: PostgreSQL owes no answer
+before Sync or Flush, and only a whole batch shows that Bind, Execute and Sync
+belong together (F5). A request is answered from memory, answered locally (a BEGIN
+that is deferred, T2), or forwarded.
+"""
+
+from __future__ import annotations
+
+from proxy.cache.fills import Fill
+from proxy.cache.store import MAX_FREQUENCY, Entry, Key
+from proxy.policy import memo
+from proxy.policy.plan import Control, Flag, Kind, Plan
+from proxy.reasons import Reason
+from proxy.session.literals import may_say_now
+from proxy.session.state import Pending, SessionState, Statement
+from proxy.wire import messages
+from proxy.wire.framing import HEADER
+
+P, B, D, E, C = b"PBDEC"
+_PLAIN_EXECUTE = messages.execute(b"")
+_DESCRIBE_PORTAL = messages.message(b"D", b"P\x00")
+_TAGS = {Control.BEGIN: b"BEGIN", Control.COMMIT: b"COMMIT", Control.ROLLBACK: b"ROLLBACK"}
+
+Batch = list[tuple[int, bytes]]
+
+
+class ClientSide(SessionState):
+    """Handles whole requests of the client. See `Session.from_client`."""
+
+    # Simple protocol
+
+    def query(self, message: bytes) -> None:
+        """A Query message."""
+        if self.hot:
+            context = self.context
+            entry = self.engine.store.get((context.id, message))  # type: ignore[union-attr]
+            if entry is not None and self._holds(entry):
+                if entry.description:
+                    self.to_client.append(entry.description)
+                self.to_client.append(entry.body)
+                self._after_hit(b"")
+                self._close_unnamed()
+                return
+        self._query_slowly(message)
+
+    def _query_slowly(self, message: bytes) -> None:
+        plan = self.plan(message[HEADER:-1]) if message[-1] == 0 else memo.UNPARSABLE
+        if self._answer_control(plan, message[HEADER:-1]):
+            self.reply(messages.command_complete(_TAGS[plan.control]))
+            self.reply(messages.READY_BLOCK if self.block else messages.READY_IDLE)
+            self._close_unnamed()
+            return
+        reason = plan.reason
+        fill: Fill | None = None
+        if plan.kind is Kind.READ:
+            obstacle = self.why_not()
+            if obstacle is None and self.context is not None:
+                fill, reason = self._fill(plan, (self.context.id, message))
+            else:
+                reason = obstacle or Reason.SESSION_UNKNOWN
+        if not plan.flags & Flag.SETTINGS and self.may_probe():
+            self.send_probe()
+        self.statements_since_probe += 1
+        before = self.context
+        epoch = self.epoch
+        quiet = not self.pending and self.status == b"I" and self.deferred is None
+        pending = self.new_pending()
+        pending.simple = pending.synced = True
+        pending.fill, pending.context = fill, before
+        pending.plans.append(("miss" if fill else self.outcome(plan), reason))
+        if quiet and plan.flags & Flag.DETERMINISTIC and before and self.login_context:
+            pending.learn = (self.login_context.id, before.id, message)
+            pending.before = before
+            pending.before_epoch = epoch
+        self.note(pending, plan)
+        self.send_begin(pending)
+        self._before_set_transaction(plan, pending)
+        self.dispatch(pending)
+        self.snapshot_in_block |= plan.kind is Kind.READ
+        self.statements.pop(b"", None)
+        self.stale_unnamed = False
+        self.ghost_portal = None
+        self.portals.pop(b"", None)
+        self.send(message)
+
+    def _close_unnamed(self) -> None:
+        """A Query that PostgreSQL has not seen ends the unnamed statement and portal (R2)."""
+        unnamed = self.statements.pop(b"", None)
+        if unnamed is not None and unnamed.upstream:
+            self.stale_unnamed = True
+        self.portals.pop(b"", None)
+        if self.block:
+            self.ghost_portal = b""
+
+    # Hits
+
+    def _holds(self, entry: Entry) -> bool:
+        """Whether `entry` may be served now (F4); counts and remembers what follows."""
+        board = self.engine.board
+        if entry.stamp != board.stamp:
+            if not board.holds(entry.slots, entry.counters):
+                return False
+            entry.stamp = board.stamp
+        if self.now >= entry.expires:
+            return False
+        entry.hits += 1
+        if entry.frequency < MAX_FREQUENCY:
+            entry.frequency += 1
+        return True
+
+    def _after_hit(self, bind: bytes) -> None:
+        """Bookkeeping of a hit, and the ReadyForQuery that ends its reply."""
+        self.engine.statistics.hit()
+        self.probes_in_vain = 0
+        if self.deferred is not None or self.status != b"I":
+            self.hits_in_block = True
+            self.ghost_portal = bind
+            self.to_client.append(messages.READY_BLOCK)
+        else:
+            self.to_client.append(messages.READY_IDLE)
+        context = self.context
+        if context is not None:
+            timeout = context.answer.idle_timeout
+            if timeout is not None and self.now - self.last_upstream > timeout / 20:
+                self._touch()
+
+    def _touch(self) -> None:
+        """Show PostgreSQL that the client is not idle (T2): a Sync, its reply unseen."""
+        pending = self.new_pending(hidden=True)
+        pending.synced = True
+        self.send(messages.SYNC)
+
+    def _fill(self, plan: Plan, key: Key) -> tuple[Fill | None, Reason]:
+        """Prepare to record the answer of a read that could have been a hit (F5)."""
+        engine = self.engine
+        granules = self.granules_of(plan)
+        slots = self.slots_of(granules)
+        counters = engine.board.record(slots)
+        if counters is None:
+            return None, engine.board.cause(slots)
+        entry = engine.store.get(key)
+        reason = Reason.NOT_CACHED
+        if entry is not None and self.now >= entry.expires:
+            reason = Reason.EXPIRED
+            engine.store.drop(entry, "expired")
+        lifetimes = [life for life in (engine.max_age, plan.ttl) if life is not None]
+        fill = Fill(
+            key,
+            granules,
+            slots,
+            counters,
+            dispatched=self.now,
+            expires=self.now + min(lifetimes, default=float("inf")),
+            limit=engine.store.entry_limit,
+        )
+        return fill, reason
+
+    # Transaction control
+
+    def _answer_control(self, plan: Plan, text: bytes) -> bool:
+        """BEGIN, COMMIT and ROLLBACK that PostgreSQL need not see (T2)."""
+        control = plan.control
+        if control is Control.NONE or control not in _TAGS:
+            return False
+        if self.deferred is not None:
+            if control is Control.BEGIN:
+                return False
+            self.deferred = None
+            self.hits_in_block = False
+            self.blocked = None
+            self.ghost_portal = None
+        else:
+            context = self.context
+            if (
+                control is not Control.BEGIN
+                or not plan.flags & Flag.DEFERRABLE
+                or not self.hot
+                or self.status != b"I"
+                or context is None
+                or not context.live
+                or not context.answer.defers
+            ):
+                return False
+            self.deferred = text
+        self.count("other", Reason.TRANSACTION)
+        return True
+
+    def _before_set_transaction(self, plan: Plan, pending: Pending) -> None:
+        """After a hit SET TRANSACTION must fail as it would after any query (T2)."""
+        if plan.control is not Control.SET_TRANSACTION and not plan.flags & Flag.ISOLATION:
+            return
+        if self.hits_in_block and not self.snapshot_in_block:
+            self.send(
+                messages.parse(b"", b"SELECT 1") + messages.bind(b"", b"") + messages.execute(b"")
+            )
+            pending.prefix += b"12DC"
+            unnamed = self.statements.get(b"")
+            if unnamed is not None:
+                unnamed.upstream = False
+            self.stale_unnamed = unnamed is None
+
+    # Extended protocol
+
+    def sync(self, batch: Batch, message: bytes) -> None:
+        """A batch that ends with Sync."""
+        if not batch and self.deferred is not None:
+            self.reply(messages.READY_BLOCK)
+            return
+        if not self.pending or self.pending[-1].synced:
+            if self.hot and len(batch) > 3:
+                batch = self._begin_ahead(batch)
+            if self._from_memory(batch):
+                return
+        elif self.copy_in and not self.pending[-1].simple:
+            self.forward_batch(batch)
+            self.send(message)
+            return
+        self.forward_batch(batch, syncs=True)
+        pending = self._open_pending()
+        pending.synced = True
+        self.send(message)
+
+    def _open_pending(self) -> Pending:
+        """The pending that collects extended messages up to the next Sync."""
+        if self.pending and not self.pending[-1].synced:
+            return self.pending[-1]
+        return self.new_pending()
+
+    def _from_memory(self, batch: Batch) -> bool:
+        """Answer [Parse of the unnamed] Bind [Describe] Execute Sync from memory, or locally."""
+        if not self.hot or not 2 <= len(batch) <= 4:
+            return False
+        index = 0
+        parsed: Statement | None = None
+        if batch[0][0] == P:
+            message = batch[0][1]
+            if message[HEADER] != 0:
+                return False  # a named statement is made by PostgreSQL
+            parsed = Statement(b"", message, self.epoch, self.data.version)
+            index = 1
+        bound = self._bind_of(batch, index)
+        if bound is None:
+            return False
+        describe = len(batch) == index + 3
+        bind = messages.decode_bind(bound)
+        statement = parsed or self.statements.get(bind.statement)
+        if bind.portal or statement is None or (parsed is not None and bind.statement):
+            return False
+        context = self.context
+        if (
+            context is None
+            or statement.epoch != self.epoch
+            or statement.version != self.data.version
+            or statement.suspect
+        ):
+            return False
+        entry = self.engine.store.get((context.id, statement.source, bind.rest))
+        if entry is None:
+            return self._local_control(statement, parsed, describe)
+        if (describe and entry.description is None) or not self._holds(entry):
+            return False
+        out = self.to_client
+        if parsed is not None:
+            out.append(messages.PARSE_COMPLETE)
+            self._define_unnamed(parsed)
+        out.append(messages.BIND_COMPLETE)
+        if describe:
+            out.append(entry.description)  # type: ignore[arg-type]
+        out.append(entry.body)
+        if self.block:
+            self.portals[b""] = self.plan(statement.text)
+        self._after_hit(batch[index][1])
+        return True
+
+    def _begin_ahead(self, batch: Batch) -> Batch:
+        """Answer a BEGIN at the head of a longer batch, as JDBC sends it; the rest (T2)."""
+        first = next((i for i, (kind, _) in enumerate(batch) if kind == E), len(batch)) + 1
+        head, rest = batch[:first], batch[first:]
+        if not rest or self.deferred is not None:
+            return batch
+        parsed: Statement | None = None
+        if head[0][0] == P and head[0][1][HEADER] == 0:
+            parsed = Statement(b"", head[0][1], self.epoch, self.data.version)
+        bound = self._bind_of(head, 0 if parsed is None else 1)
+        if bound is None:
+            return batch
+        bind = messages.decode_bind(bound)
+        statement = parsed or self.statements.get(bind.statement)
+        if bind.portal or statement is None or (parsed is not None and bind.statement):
+            return batch
+        describe = len(head) == (3 if parsed is None else 4)
+        if not self._local_control(statement, parsed, describe, last=False):
+            return batch
+        return rest
+
+    def _bind_of(self, batch: Batch, index: int) -> bytes | None:
+        """The payload of the Bind at `index`, if the rest is [Describe portal] plain Execute."""
+        rest = len(batch) - index
+        if rest not in (2, 3) or batch[index][0] != B or batch[-1][1] != _PLAIN_EXECUTE:
+            return None
+        if rest == 3 and batch[index + 1][1] != _DESCRIBE_PORTAL:
+            return None
+        return batch[index][1][HEADER:]
+
+    def _define_unnamed(self, statement: Statement) -> None:
+        """The client has an unnamed statement that PostgreSQL has not seen (R2)."""
+        old = self.statements.get(b"")
+        if old is not None and old.upstream and old.source == statement.source:
+            statement.upstream = old.epoch == statement.epoch and old.version == statement.version
+        self.statements[b""] = statement
+        self.stale_unnamed = False
+
+    def _local_control(
+        self,
+        statement: Statement,
+        parsed: Statement | None,
+        describe: bool,
+        *,
+        last: bool = True,
+    ) -> bool:
+        """A BEGIN, COMMIT or ROLLBACK in the extended protocol that needs no PostgreSQL (T2).
+
+        Args:
+            last: Sync follows; otherwise it has to be a BEGIN with more behind it.
+        """
+        plan = self.plan(statement.text)
+        if not last and plan.control is not Control.BEGIN:
+            return False
+        if not self._answer_control(plan, statement.text):
+            return False
+        if parsed is not None:
+            self.reply(messages.PARSE_COMPLETE)
+            self._define_unnamed(parsed)
+        self.reply(messages.BIND_COMPLETE)
+        if describe:
+            self.reply(messages.NO_DATA)
+        self.reply(messages.command_complete(_TAGS[plan.control]))
+        if last:
+            self.reply(messages.READY_BLOCK if self.block else messages.READY_IDLE)
+        return True
+
+    def forward_batch(self, batch: Batch, *, syncs: bool = False) -> None:
+        """Send extended messages upstream, whatever the client wrote (R1).
+
+        Args:
+            syncs: they are followed by Sync, so that a single read may be filled.
+        """
+        if not batch and not syncs:
+            return
+        quiet = not self.pending and self.status == b"I" and self.deferred is None
+        settings = any(
+            kind == P and self.plan(_text_of(message)).flags & Flag.SETTINGS
+            for kind, message in batch
+        )
+        if not settings and batch and self.may_probe():
+            self.send_probe()
+        self.statements_since_probe += 1
+        obstacle = self.why_not()
+        fresh = not self.pending or self.pending[-1].synced
+        before, epoch = self.context, self.epoch
+        pending = self._open_pending()
+        out: list[bytes] = []
+        if batch:
+            self.send_begin(pending)
+            if fresh:
+                self._restore_unnamed(batch, pending)
+        plans = [self._register(kind, message, pending) for kind, message in batch]
+        known = [plan for plan in plans if plan is not None]
+        for plan in known:
+            self._before_set_transaction(plan, pending)
+        fill = None
+        if fresh and syncs and len(known) == 1 and known[0].kind is Kind.READ:
+            fill = self._fill_of_batch(batch, known[0], obstacle, pending)
+            pending.fill, pending.context = fill, before
+        if quiet and len(known) == 1 and known[0].flags & Flag.DETERMINISTIC and before:
+            bound = next(message for kind, message in batch if kind == B)
+            statement = self.statements.get(messages.decode_bind(bound[HEADER:]).statement)
+            if statement is not None and self.login_context is not None:
+                pending.learn = (self.login_context.id, before.id, statement.text)
+                pending.before, pending.before_epoch = before, epoch
+        self.dispatch(pending)
+        out.extend(message for _, message in batch)
+        self.send(b"".join(out) if len(out) > 1 else (out[0] if out else b""))
+
+    def forward_long(self, kind: int, prefix: bytes) -> None:
+        """An extended message too long to be held begins; the caller sends its bytes.
+
+        What it says beyond the names at its start is not known (F9).
+        """
+        if self.may_probe():
+            self.send_probe()
+        pending = self._open_pending()
+        self.send_begin(pending)
+        self._register(kind, prefix, pending)
+        if kind == P:
+            name, _ = messages.cut_name(prefix[HEADER:])
+            self.statements[name].suspect = True
+        self.dispatch(pending)
+
+    def _restore_unnamed(self, batch: Batch, pending: Pending) -> None:
+        """Bring upstream's unnamed statement and portal to what the client believes (R2)."""
+        ghost = self.ghost_portal
+        first_bind = next((i for i, (k, m) in enumerate(batch) if k == B and m[5] == 0), None)
+        if ghost is not None and not any(
+            _names_unnamed_portal(kind, message) for kind, message in batch[:first_bind]
+        ):
+            ghost = None
+        first_parse = next((i for i, (k, m) in enumerate(batch) if k == P and m[5] == 0), None)
+        uses = [message for kind, message in batch[:first_parse] if kind in (B, D, C)]
+        if ghost:
+            uses.append(ghost)
+        if any(_names_unnamed_statement(message) for message in uses):
+            unnamed = self.statements.get(b"")
+            if unnamed is not None and not unnamed.upstream:
+                self.send(unnamed.message)
+                pending.prefix += b"1"
+                unnamed.upstream = True
+            elif unnamed is None and self.stale_unnamed:
+                self.send(messages.close(b"S", b""))
+                pending.prefix += b"3"
+                self.stale_unnamed = False
+        if ghost is None:
+            return
+        if ghost:
+            self.send(ghost + _PLAIN_EXECUTE)
+            pending.prefix += b"2C"
+        else:
+            self.send(messages.close(b"P", b""))
+            pending.prefix += b"3"
+        self.ghost_portal = None
+
+    def _register(self, kind: int, message: bytes, pending: Pending) -> Plan | None:
+        """Note what one extended message does; the plan of a Bind, else None."""
+        payload = message[HEADER:]
+        if kind == P:
+            name, _ = messages.cut_name(payload)
+            statement = Statement(name, message, self.epoch, self.data.version)
+            statement.upstream = True
+            old = self.statements.get(name)
+            pending.parses.append((name, old if name else None))
+            self.statements[name] = statement
+            if not name:
+                self.stale_unnamed = False
+            return None
+        if kind == B:
+            bind = messages.decode_bind(payload)
+            known = self.statements.get(bind.statement)
+            if known is None or known.suspect:
+                plan = memo.UNKNOWN_STATEMENT
+            else:
+                plan = self.plan(known.text)
+            self.portals[bind.portal] = plan
+            if not bind.portal:
+                self.ghost_portal = None
+            self.note(pending, plan)
+            return plan
+        if kind == E:
+            portal, _ = messages.cut_name(payload)
+            executed = self.portals.get(portal)
+            if executed is None:
+                executed = memo.UNKNOWN_STATEMENT
+                self.note(pending, executed)
+            reason = executed.reason
+            if executed.kind is Kind.READ:
+                reason = Reason.PORTAL
+            pending.plans.append((self.outcome(executed), reason))
+            self.snapshot_in_block |= executed.kind is Kind.READ
+        elif kind == C and payload[:1] == b"S":
+            name, _ = messages.cut_name(payload, 1)
+            self.statements.pop(name, None)
+        elif kind == C:
+            name, _ = messages.cut_name(payload, 1)
+            self.portals.pop(name, None)
+        return None
+
+    def _fill_of_batch(
+        self, batch: Batch, plan: Plan, obstacle: Reason | None, pending: Pending
+    ) -> Fill | None:
+        """A fill for a batch that is one plain read, else None with the reason noted."""
+        index = 1 if batch[0][0] == P else 0
+        bound = self._bind_of(batch, index)
+        fill: Fill | None = None
+        reason = Reason.PORTAL
+        if bound is not None:
+            bind = messages.decode_bind(bound)
+            statement = self.statements.get(bind.statement)
+            context = self.context
+            if obstacle is not None:
+                reason = obstacle
+            elif statement is None or context is None or bind.portal:
+                reason = Reason.PORTAL
+            elif statement.epoch != self.epoch or statement.version != self.data.version:
+                reason = Reason.PREPARED_STALE
+            elif may_say_now(bind.rest):
+                reason = Reason.CLOCK_LITERAL
+            else:
+                fill, reason = self._fill(plan, (context.id, statement.source, bind.rest))
+        if pending.plans:
+            pending.plans[-1] = ("miss" if fill is not None else "bypass", reason)
+        return fill
+
+
+def _text_of(parse: bytes) -> bytes:
+    """The text of a Parse message; empty where the layout is broken."""
+    name_end = parse.find(b"\x00", HEADER)
+    text_end = parse.find(b"\x00", name_end + 1)
+    return parse[name_end + 1 : text_end] if 0 < name_end < text_end else b""
+
+
+def _names_unnamed_statement(message: bytes) -> bool:
+    """Whether a Bind, Describe or Close refers to the unnamed statement."""
+    kind = message[0]
+    if kind == B:
+        portal_end = message.find(b"\x00", HEADER)
+        return message[portal_end + 1 : portal_end + 2] == b"\x00"
+    return message[HEADER : HEADER + 2] == b"S\x00"
+
+
+def _names_unnamed_portal(kind: int, message: bytes) -> bool:
+    """Whether an Execute, Describe or Close refers to the unnamed portal."""
+    if kind == E:
+        return message[HEADER] == 0
+    return kind in (D, C) and message[HEADER : HEADER + 2] == b"P\x00"

@@ -1,0 +1,75 @@
+"""Plain counters, filled by the sessions and read by `proxy.metrics`."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+# Upper bounds in seconds: from a hit in the proxy to a slow report.
+BUCKETS = (
+    0.000025,
+    0.00005,
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    10.0,
+)
+
+
+_HIT = ("hit", "")
+
+
+class Histogram:
+    """Counts per bucket (not cumulative; the last one is everything above) and their sum in s."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BUCKETS) + 1)
+        self.total = 0.0
+
+    def observe(self, seconds: float) -> None:
+        self.counts[bisect_left(BUCKETS, seconds)] += 1
+        self.total += seconds
+
+
+class Statistics:
+    """Everything that is counted. Keys of `statements`: (outcome, reason)."""
+
+    def __init__(self) -> None:
+        self.statements: dict[tuple[str, str], int] = {}
+        self.seconds: dict[str, Histogram] = {
+            outcome: Histogram()
+            for outcome in ("hit", "shared", "stale", "miss", "bypass", "write", "other")
+        }
+        self.fills_rejected: dict[str, int] = {}
+        self.bytes: dict[str, int] = {
+            "client_in": 0,
+            "client_out": 0,
+            "upstream_in": 0,
+            "upstream_out": 0,
+        }
+        # Hits answered since the shell last took their time.
+        self.fresh_hits = 0
+        self.statements[_HIT] = 0
+
+    def hit(self) -> None:
+        self.statements[_HIT] += 1
+        self.fresh_hits += 1
+
+    def count(self, outcome: str, reason: str, amount: int = 1) -> None:
+        key = (outcome, reason)
+        self.statements[key] = self.statements.get(key, 0) + amount
+
+    def reject(self, cause: str) -> None:
+        self.fills_rejected[cause] = self.fills_rejected.get(cause, 0) + 1

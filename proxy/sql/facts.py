@@ -1,0 +1,191 @@
+"""What the text of one statement says, as frozen data.
+
+What lives here: the answer types of `sql.analyse`. What must not: the parser,
+the catalog, and any judgement; names are as written, nothing is resolved.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from proxy.reasons import Reason
+
+
+class StatementKind(enum.Enum):
+    """The families that `policy.decide` treats alike."""
+
+    SELECT = "select"
+    MODIFY = "modify"  # INSERT, UPDATE, DELETE, MERGE
+    COPY_FROM = "copy_from"
+    COPY_TO = "copy_to"
+    TRUNCATE = "truncate"
+    EXPLAIN = "explain"
+    CURSOR = "cursor"  # DECLARE has `inner`; FETCH, MOVE, CLOSE do not
+    PREPARE = "prepare"
+    EXECUTE = "execute"
+    DEALLOCATE = "deallocate"
+    TRANSACTION = "transaction"
+    SET = "set"
+    SHOW = "show"
+    DISCARD = "discard"
+    LOCK = "lock"
+    MAINTENANCE = "maintenance"  # VACUUM, ANALYZE, REINDEX, CLUSTER: index expressions run
+    UTILITY = "utility"  # neither reads nor writes tables
+    DDL = "ddl"
+    OPAQUE = "opaque"  # DO, CALL, LOAD, and whatever is not known
+
+
+class Name(NamedTuple):
+    """A possibly qualified name of a relation, function, operator or type."""
+
+    schema: str | None
+    name: str
+
+
+class Target(NamedTuple):
+    """A relation that is written. `events` holds of 'i', 'u', 'd', 't' what can happen."""
+
+    relation: Name
+    events: str
+
+
+class Call(NamedTuple):
+    """One function call.
+
+    Attributes:
+        function: the name as written.
+        args: number of arguments; -1 where it is not known.
+        variadic: VARIADIC was written.
+        literal: the first argument where it is a string literal.
+        keyword: the grammar of PostgreSQL 18 reads a construct of its own here;
+            an older server may see a call of a function of that name.
+    """
+
+    function: Name
+    args: int
+    variadic: bool = False
+    literal: str | None = None
+    keyword: bool = False
+
+
+# How sure it is that an expression is not text, as a tree: True and False are
+# known from the text alone, a str is a column of that name, a tuple needs all
+# of its members.
+Shape = bool | str | tuple["Shape", ...]
+
+
+class Cast(NamedTuple):
+    """A cast to a named type.
+
+    `shape` says what is cast: `None` is a literal or a parameter, which is
+    checked elsewhere (K5). `call` marks `type(x)`, which is a cast only where
+    no function fits.
+    """
+
+    type: Name
+    shape: Shape | None
+    call: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """SET, RESET and their kin.
+
+    `values` is `None` where the statement gives none (DEFAULT, FROM CURRENT, RESET).
+    An empty `name` is RESET ALL.
+    """
+
+    name: str
+    values: tuple[str, ...] | None = None
+    local: bool = False
+    constant: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One statement.
+
+    Attributes:
+        kind: see `StatementKind`.
+        tag: the parser's name of the node, for example `AlterRoleStmt`.
+        relations: relations that are read; names of common table expressions
+            are left out where they surely shadow.
+        targets: relations that are written, also by data-modifying CTEs.
+        calls: function calls, aggregates and window functions included.
+        operators: operators by name; `=` and its kin used implicitly are not listed.
+        types: every type that is named.
+        casts: those casts whose type may be a date, a time or unknown.
+        dotted: last parts of `a.b`, which may be calls of a function b on row a.
+        derived: names that subqueries, CTEs and functions give to their columns.
+        open_columns: a function in FROM, or an expansion, adds columns of unknown names.
+        value_function: CLOCK or SESSION_FUNCTION where CURRENT_DATE, CURRENT_USER... occur.
+        clock_literal: a string says now, today, tomorrow or yesterday (K5).
+        time_zoned: AT TIME ZONE is applied to a bare parameter.
+        unsupported: the first construct that is not on the list for reads; empty if none.
+        unknown: the first construct whose effects are not known; empty if none.
+        locking: FOR UPDATE and its kin. sampling: TABLESAMPLE. system_column: ctid, xmin...
+        into: SELECT INTO. temporary: makes a temporary object.
+        cascade: TRUNCATE ... CASCADE. program: COPY from or to a program.
+        analyze: EXPLAIN ANALYZE, which executes.
+        control: value of `policy.plan.Control`. commits: can end a transaction with a commit.
+        isolation: names a transaction isolation other than READ COMMITTED.
+        prepared: names of SQL-level prepared statements it touches; `None` is all.
+        inner: the statement inside EXPLAIN, DECLARE, PREPARE, CREATE TABLE AS.
+        cluster: the command reaches beyond this database (F9).
+        dynamic: words in it, or in the body it carries, may change the schema.
+    """
+
+    kind: StatementKind
+    tag: str = ""
+    relations: frozenset[Name] = frozenset()
+    targets: tuple[Target, ...] = ()
+    calls: frozenset[Call] = frozenset()
+    operators: frozenset[Name] = frozenset()
+    types: frozenset[Name] = frozenset()
+    casts: tuple[Cast, ...] = ()
+    dotted: frozenset[str] = frozenset()
+    derived: dict[str, Shape] = field(default_factory=dict)
+    open_columns: bool = False
+    value_function: Reason = Reason.NONE
+    clock_literal: bool = False
+    time_zoned: bool = False
+    unsupported: str = ""
+    unknown: str = ""
+    locking: bool = False
+    sampling: bool = False
+    system_column: bool = False
+    into: bool = False
+    temporary: bool = False
+    cascade: bool = False
+    cluster: bool = False
+    dynamic: bool = False
+    analyze: bool = False
+    program: bool = False
+    control: str = "none"
+    commits: bool = False
+    isolation: bool = False
+    prepared: tuple[str, ...] | None = ()
+    setting: Setting | None = None
+    inner: Facts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """All statements of one text, and what its leading comment asks for.
+
+    Attributes:
+        text: the text, for rules.
+        statements: one `Facts` each, in order; empty for an empty text.
+        error: why the parser refused the text; empty if it did not.
+        hint_off: a leading comment says `howdah: off`.
+        hint_ttl: seconds from `howdah: ttl=...`; `None` without one.
+        dynamic: for a refused text, whether it may change the schema.
+    """
+
+    text: str
+    statements: tuple[Facts, ...] = ()
+    error: str = ""
+    hint_off: bool = False
+    hint_ttl: float | None = None

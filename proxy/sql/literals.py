@@ -1,0 +1,65 @@
+"""Words inside literals and comments that change what a statement means.
+
+What lives here: the clock words of invariant K5, leading hints, and the words
+that hint at schema changes in code carried as text. What must not: SQL parsing.
+Followed: PostgreSQL's datetime input (special values now, today, tomorrow,
+yesterday are words of ASCII letters in any case, surrounded by anything else).
+"""
+
+from __future__ import annotations
+
+import re
+
+_CLOCK = r"(?<![a-z])(?:now|today|tomorrow|yesterday)(?![a-z])"
+# ASCII keeps the look-arounds to what PostgreSQL takes for letters.
+_CLOCK_TEXT = re.compile(_CLOCK, re.IGNORECASE | re.ASCII)
+_CLOCK_BYTES = re.compile(_CLOCK.encode(), re.IGNORECASE)
+
+_SCHEMA_WORDS = re.compile(
+    r"\b(?:execute|create|alter|drop|grant|revoke|reassign|import|security|refresh|rename|"
+    r"attach|detach|call|do|load|prepare|deallocate|discard|query_to_xml\w*|dblink\w*|plan)\b|\bselect\b[^;]*\binto\b",
+    re.IGNORECASE,
+)
+
+_COMMENT = re.compile(r"\s*(?:/\*(?P<body>(?:(?!/\*|\*/).)*)\*/|--[^\n]*(?:\n|$))", re.DOTALL)
+_HINT = re.compile(r"\s*howdah:\s*(?P<words>.*?)\s*$", re.IGNORECASE | re.DOTALL)
+_TTL = re.compile(r"ttl\s*=\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|m|h|d)?$", re.IGNORECASE)
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def says_clock(text: str) -> bool:
+    """Tell whether a date or time type could read the clock from this text (K5)."""
+    return _CLOCK_TEXT.search(text) is not None
+
+
+def bytes_say_clock(value: bytes | bytearray | memoryview) -> bool:
+    """The same for the bytes of a parameter, in any ASCII-compatible encoding (K5)."""
+    return _CLOCK_BYTES.search(value) is not None
+
+
+def may_change_schema(code: str) -> bool:
+    """Tell whether code in SQL or PL/pgSQL could change the catalog; False is certain."""
+    return _SCHEMA_WORDS.search(code) is not None
+
+
+def hints(text: str) -> tuple[bool, float | None]:
+    """Read the hints in the leading comments: (off, ttl in seconds or None).
+
+    A hint that is not understood turns caching off: the author wanted something
+    that cannot be given.
+    """
+    if "howdah" not in text[:4096]:
+        return False, None
+    off, ttl, position = False, None, 0
+    while (comment := _COMMENT.match(text, position)) is not None:
+        position = comment.end()
+        hint = _HINT.match(comment["body"] or "")
+        if hint is None:
+            continue
+        for word in re.split(r"[,;]\s*|\s+(?![=\d])", hint["words"]):
+            given = _TTL.match(word)
+            if given is not None:
+                ttl = float(given["number"]) * _UNITS[(given["unit"] or "s").lower()]
+            elif word:
+                off = True
+    return off, ttl

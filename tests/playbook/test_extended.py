@@ -1,0 +1,348 @@
+"""Playbooks in the extended protocol: batches, portals, statements, pipelines."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.session.engine import Engine
+from proxy.wire import messages
+from tests.playbook.stage import (
+    Player,
+    complete,
+    description,
+    engine,
+    error,
+    ready,
+    row,
+)
+
+READ = b"SELECT x FROM t WHERE id = $1"
+PARSED = messages.PARSE_COMPLETE
+BOUND = messages.BIND_COMPLETE
+DESCRIBE = messages.message(b"D", b"P\0")
+EXECUTE = messages.execute(b"")
+FLUSH = messages.message(b"H")
+
+
+@pytest.fixture
+def shared() -> Engine:
+    return engine()
+
+
+def bind(value: bytes, statement: bytes = b"", portal: bytes = b"") -> bytes:
+    parameter = len(value).to_bytes(4, "big") + value
+    rest = b"\0\0" + b"\0\x01" + parameter + b"\0\0"
+    return messages.message(b"B", portal + b"\0" + statement + b"\0" + rest)
+
+
+def request(value: bytes = b"1", text: bytes = READ) -> bytes:
+    """Parse, Bind, Describe, Execute, Sync with the unnamed statement."""
+    return messages.parse(b"", text) + bind(value) + DESCRIBE + EXECUTE + messages.SYNC
+
+
+ROWS = row("a") + complete("SELECT 1")
+REPLY = PARSED + BOUND + description("x") + ROWS
+WHOLE = REPLY + ready()
+
+
+def fill(player: Player, data: bytes | None = None, reply: bytes = WHOLE) -> None:
+    data = request() if data is None else data
+    player.client(data)
+    to_client, to_server = player.clear()
+    assert (to_client, to_server) == (b"", data)
+    player.server(reply)
+    assert player.clear() == (reply, b"")
+
+
+def hit(player: Player, data: bytes | None = None, reply: bytes = WHOLE) -> None:
+    player.client(request() if data is None else data)
+    assert player.clear() == (reply, b"")
+
+
+def test_unnamed_statement_is_shared_between_sessions(shared: Engine) -> None:
+    one, two = Player(shared, 1), Player(shared, 2)
+    fill(one)
+    hit(one)
+    hit(two)
+    fill(two, request(b"2"))
+
+
+def test_named_statements_share_answers_under_any_name(shared: Engine) -> None:
+    """A statement prepared by many sessions has one entry."""
+    for number in (1, 2):
+        player = Player(shared, number)
+        name = b"s%d" % number
+        prepare = (
+            messages.parse(name, READ) + messages.message(b"D", b"S" + name + b"\0") + messages.SYNC
+        )
+        player.client(prepare)
+        assert player.clear()[1] == prepare
+        player.server(PARSED + messages.message(b"t", bytes(2)) + description("x") + ready())
+        player.clear()
+        data = bind(b"1", name) + DESCRIBE + EXECUTE + messages.SYNC
+        reply = BOUND + description("x") + ROWS + ready()
+        if number == 1:
+            fill(player, data, reply)
+        hit(player, data, reply)
+        hit(player, bind(b"1", name) + EXECUTE + messages.SYNC, BOUND + ROWS + ready())
+
+
+def test_a_statement_of_other_settings_is_stale(shared: Engine) -> None:
+    """K1: what a Parse has read under other settings neither hits nor fills."""
+    player = Player(shared)
+    player.client(messages.parse(b"s", READ) + messages.SYNC)
+    player.server(PARSED + ready())
+    player.query("SET DateStyle = 'German'")
+    player.server(complete("SET") + ready())
+    player.settings = "German"
+    player.query("SELECT x FROM u")
+    player.probed()
+    player.server(description("x") + complete("SELECT 0") + ready())
+    player.clear()
+    for _ in range(2):
+        fill(
+            player,
+            bind(b"1", b"s") + EXECUTE + messages.SYNC,
+            BOUND + ROWS + ready(),
+        )
+    assert shared.statistics.statements["bypass", "prepared_stale"] == 2
+
+
+@pytest.mark.parametrize("value", [b"now", b"2020 NOW", b"today", b"Yesterday "])
+def test_parameters_that_say_now_are_never_stored(shared: Engine, value: bytes) -> None:
+    """K5"""
+    player = Player(shared)
+    fill(player, request(value))
+    fill(player, request(value))
+    assert shared.statistics.statements["bypass", "clock_literal"] == 2
+
+
+def test_words_that_contain_now_are_stored(shared: Engine) -> None:
+    player = Player(shared)
+    fill(player, request(b"knowledge"))
+    hit(player, request(b"knowledge"))
+
+
+def test_unnamed_statement_is_sent_when_it_is_needed(shared: Engine) -> None:
+    """R2: answered from memory, then executed again by Bind alone."""
+    one, two = Player(shared, 1), Player(shared, 2)
+    fill(one)
+    hit(two)
+    again = bind(b"2") + EXECUTE + messages.SYNC
+    two.client(again)
+    assert two.clear() == (b"", messages.parse(b"", READ) + again)
+    two.server(PARSED + BOUND + ROWS + ready())
+    assert two.clear() == (BOUND + ROWS + ready(), b"")
+    fill(two, bind(b"3") + EXECUTE + messages.SYNC, BOUND + ROWS + ready())
+
+
+def test_a_query_from_memory_ends_the_unnamed_statement(shared: Engine) -> None:
+    """R2: PostgreSQL must refuse the Bind, so its own statement is closed first."""
+    player = Player(shared)
+    player.query("SELECT x FROM t")
+    player.server(description("x") + ROWS + ready())
+    player.clear()
+    fill(player)
+    player.query("SELECT x FROM t")
+    player.clear()
+    player.client(bind(b"2") + EXECUTE + messages.SYNC)
+    _, to_server = player.clear()
+    assert to_server.startswith(messages.close(b"S", b""))
+    player.server(messages.CLOSE_COMPLETE + error("26000") + ready())
+    player.expect("C< E 26000\nC< Z I")
+
+
+def test_a_portal_of_a_hit_exists_when_it_is_asked_for(shared: Engine) -> None:
+    """A second Execute in the transaction says SELECT 0, as PostgreSQL does."""
+    player = Player(shared)
+    fill(player)
+    player.query("BEGIN")
+    player.clear()
+    hit(player, reply=REPLY + ready("T"))
+    player.client(EXECUTE + messages.SYNC)
+    player.expect("S< P : BEGIN\nS< B\nS< E\nS< P : SELECT x FROM t WHERE id = $1\nS< B\nS< E\nS< E\nS< S")
+    player.server(PARSED + BOUND + complete("BEGIN") + PARSED + BOUND + ROWS)
+    player.expect("")
+    player.server(complete("SELECT 0") + ready("T"))
+    player.expect("C< C SELECT 0\nC< Z T")
+
+
+def test_row_limits_and_named_portals_are_forwarded(shared: Engine) -> None:
+    player = Player(shared)
+    fill(player)
+    limited = (
+        messages.parse(b"", READ)
+        + bind(b"1")
+        + messages.message(b"E", b"\0\0\0\0\x01")
+        + messages.SYNC
+    )
+    suspended = PARSED + BOUND + row("a") + messages.message(b"s") + ready()
+    fill(player, limited, suspended)
+    named = (
+        messages.parse(b"", READ)
+        + bind(b"1", portal=b"c")
+        + messages.execute(b"c")
+        + messages.SYNC
+    )
+    fill(player, named, PARSED + BOUND + ROWS + ready())
+    assert shared.statistics.statements["bypass", "portal"] == 2
+
+
+def test_bind_and_execute_in_different_batches_fill_nothing(shared: Engine) -> None:
+    """F5: the portal's snapshot is taken at the Bind."""
+    player = Player(shared)
+    player.client(messages.parse(b"", READ) + bind(b"1") + FLUSH)
+    player.server(PARSED + BOUND)
+    player.client(EXECUTE + messages.SYNC)
+    player.server(ROWS + ready())
+    assert len(shared.store) == 0
+
+
+def test_pipelined_batches_keep_their_order(shared: Engine) -> None:
+    """T3: a hit never overtakes what is outstanding."""
+    player = Player(shared)
+    fill(player)
+    player.client(request(b"2") + request(b"1"))
+    assert player.clear() == (b"", request(b"2") + request(b"1"))
+    player.server(WHOLE + WHOLE)
+    assert player.clear() == (WHOLE + WHOLE, b"")
+    hit(player)
+
+
+def test_several_hits_in_one_chunk(shared: Engine) -> None:
+    player = Player(shared)
+    fill(player)
+    hit(player, request() + request(), WHOLE + WHOLE)
+
+
+def test_a_write_in_a_pipeline_is_fenced_until_its_sync(shared: Engine) -> None:
+    """F1, F2: its CommandComplete is not the commit."""
+    writer, reader = Player(shared, 1), Player(shared, 2)
+    fill(reader)
+    update = messages.parse(b"", b"UPDATE t SET x = 'b'") + messages.bind(b"", b"") + EXECUTE
+    writer.client(update + FLUSH)
+    assert shared.board.fences
+    writer.server(PARSED + BOUND + complete("UPDATE 1"))
+    assert shared.board.fences
+    writer.client(messages.SYNC)
+    writer.server(ready())
+    assert not shared.board.fences
+    assert len(shared.store) == 0
+
+
+def test_an_error_undoes_the_batch(shared: Engine) -> None:
+    """F3: a deferred constraint fails at Sync; nothing was committed."""
+    writer, reader = Player(shared, 1), Player(shared, 2)
+    fill(reader)
+    update = messages.parse(b"", b"UPDATE t SET x = 'b'") + messages.bind(b"", b"") + EXECUTE
+    writer.client(update + messages.SYNC)
+    writer.server(PARSED + BOUND + complete("UPDATE 1") + error("23503") + ready())
+    assert not shared.board.fences
+    hit(reader)
+
+
+def test_prepared_write_without_parse_is_seen(shared: Engine) -> None:
+    """FIELD: Parse once, Bind and Execute twice."""
+    writer, reader = Player(shared, 1), Player(shared, 2)
+    writer.client(messages.parse(b"w", b"UPDATE t SET x = 'b'") + messages.SYNC)
+    writer.server(PARSED + ready())
+    for _ in range(2):
+        fill(reader)
+        writer.client(messages.bind(b"", b"w") + EXECUTE + messages.SYNC)
+        assert shared.board.fences
+        writer.server(BOUND + complete("UPDATE 1") + ready())
+        assert len(shared.store) == 0
+
+
+def test_a_statement_that_howdah_never_saw_may_write_anything(shared: Engine) -> None:
+    """F9"""
+    writer, reader = Player(shared, 1), Player(shared, 2)
+    fill(reader)
+    writer.client(messages.bind(b"", b"mystery") + EXECUTE + messages.SYNC)
+    assert any((0, 0) in fence.granules for fence in shared.board.fences)
+
+
+def test_a_refused_parse_leaves_the_old_statement(shared: Engine) -> None:
+    player = Player(shared)
+    player.client(messages.parse(b"s", READ) + messages.SYNC)
+    player.server(PARSED + ready())
+    player.client(messages.parse(b"s", b"SELECT 2") + messages.SYNC)
+    player.server(error("42P05") + ready())
+    player.clear()
+    data = bind(b"1", b"s") + EXECUTE + messages.SYNC
+    fill(player, data, BOUND + ROWS + ready())
+    hit(player, data, BOUND + ROWS + ready())
+
+
+def test_copy_in_swallows_the_sync_behind_execute(shared: Engine) -> None:
+    """libpq sends a Sync with Execute, PostgreSQL ignores it, and another behind CopyDone."""
+    player = Player(shared)
+    copy = messages.parse(b"", b"COPY t FROM STDIN") + messages.bind(b"", b"") + EXECUTE
+    player.client(copy + messages.SYNC)
+    player.server(PARSED + BOUND + messages.message(b"G", bytes(3)))
+    player.client(messages.message(b"d", b"1\ta\n"))
+    player.client(messages.message(b"c") + messages.SYNC)
+    assert shared.board.fences
+    player.server(complete("COPY 1") + ready())
+    assert not player.session.pending
+    assert not shared.board.fences
+    player.clear()
+    fill(player)
+    hit(player)
+
+
+def test_discard_all_forgets_statements(shared: Engine) -> None:
+    player = Player(shared)
+    player.client(messages.parse(b"s", READ) + messages.SYNC)
+    player.server(PARSED + ready())
+    player.query("DISCARD ALL")
+    player.server(complete("DISCARD ALL") + ready())
+    assert b"s" not in player.session.statements
+
+
+@pytest.mark.parametrize("size", [1, 4, 9, 64])
+def test_any_split_of_a_batch_fills_and_hits(shared: Engine, size: int) -> None:
+    """R1"""
+    player = Player(shared)
+    for expected in (request(), b""):
+        data = request()
+        for start in range(0, len(data), size):
+            player.client(data[start : start + size])
+        to_client, to_server = player.clear()
+        assert to_server == expected
+        if expected:
+            player.server(WHOLE)
+            player.clear()
+        else:
+            assert to_client == WHOLE
+
+
+def test_begin_and_hit_in_one_batch_as_jdbc_sends_it(shared: Engine) -> None:
+    player = Player(shared)
+    fill(player)
+    begin = messages.parse(b"", b"BEGIN") + messages.bind(b"", b"") + EXECUTE
+    player.client(begin + messages.SYNC)
+    player.expect("C< 1\nC< 2\nC< C BEGIN\nC< Z T")
+    hit(player, reply=REPLY + ready("T"))
+    commit = messages.parse(b"", b"COMMIT") + messages.bind(b"", b"") + EXECUTE
+    player.client(commit + messages.SYNC)
+    player.expect("C< 1\nC< 2\nC< C COMMIT\nC< Z I")
+
+
+def test_begin_ahead_of_a_read_in_one_batch(shared: Engine) -> None:
+    """JDBC with autocommit off: BEGIN and the first statement up to one Sync."""
+    player = Player(shared)
+    fill(player)
+    begin = messages.parse(b"", b"BEGIN") + messages.bind(b"", b"") + EXECUTE
+    begun = PARSED + BOUND + complete("BEGIN")
+    player.client(begin + request())
+    assert player.clear() == (begun + REPLY + ready("T"), b"")
+    player.query("ROLLBACK")
+    player.clear()
+    player.client(begin + request(b"2"))
+    to_client, to_server = player.clear()
+    assert to_client == begun
+    assert to_server == begin + request(b"2")
+    player.server(begun + REPLY + ready("T"))
+    assert player.clear() == (REPLY + ready("T"), b"")
+    hit(player, request(b"2"), REPLY + ready("T"))

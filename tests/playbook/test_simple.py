@@ -1,0 +1,437 @@
+"""Playbooks in the simple protocol: hits, fills, fences, transactions."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.session.engine import Engine
+from tests.playbook.stage import Player, Shell, answer, complete, engine, error, ready, row
+
+READ = "SELECT x FROM t WHERE id = 1"
+
+
+@pytest.fixture
+def shared() -> Engine:
+    return engine()
+
+
+def fill(player: Player, text: str = READ, value: str = "a") -> None:
+    """Ask once and let PostgreSQL answer."""
+    player.query(text)
+    player.expect(f"S< Q {text}")
+    status = "T" if player.session.block else "I"
+    player.server(answer(value, status=status))
+    player.expect(f"C< T\nC< D {value}\nC< C SELECT 1\nC< Z {status}")
+
+
+def hit(player: Player, text: str = READ, value: str = "a", status: str = "I") -> None:
+    player.query(text)
+    player.expect(f"C< T\nC< D {value}\nC< C SELECT 1\nC< Z {status}")
+
+
+def forwarded(player: Player, text: str = READ) -> None:
+    player.query(text)
+    player.expect(f"S< Q {text}")
+
+
+def test_miss_then_hit_for_every_session_of_the_context(shared: Engine) -> None:
+    one, two = Player(shared, 1), Player(shared, 2)
+    fill(one)
+    hit(one)
+    hit(two)
+    assert shared.statistics.statements["hit", ""] == 2
+    assert shared.statistics.statements["miss", "not_cached"] == 1
+
+
+@pytest.mark.parametrize("other", [{"role": "eve"}, {"settings": "TimeZone=UTC"}])
+def test_other_roles_and_settings_have_their_own_answers(
+    shared: Engine, other: dict[str, str]
+) -> None:
+    """K1, K2"""
+    fill(Player(shared, 1))
+    forwarded(Player(shared, 2, **other))
+
+
+def test_fence_stands_before_the_write_leaves_and_falls_after_ready(shared: Engine) -> None:
+    """F1, F2, F3: CommandComplete proves nothing."""
+    writer, reader = Player(shared, 1), Player(shared, 2)
+    fill(reader)
+    writer.query("UPDATE t SET x = 'b'")
+    assert len(shared.board.fences) == 1
+    forwarded(reader)
+    reader.server(answer("a"))
+    reader.clear()
+    writer.server(complete("UPDATE 1"))
+    assert len(shared.board.fences) == 1
+    writer.server(ready())
+    assert not shared.board.fences
+    assert len(shared.store) == 0
+    fill(reader, value="b")
+
+
+def test_a_write_to_another_table_evicts_nothing(shared: Engine) -> None:
+    writer, reader = Player(shared, 1), Player(shared, 2)
+    fill(reader)
+    writer.query("UPDATE u SET x = 'b'")
+    hit(reader)
+    writer.server(complete("UPDATE 1") + ready())
+    hit(reader)
+
+
+def test_a_refused_write_evicts_nothing(shared: Engine) -> None:
+    """F3: a known abort."""
+    writer, reader = Player(shared, 1), Player(shared, 2)
+    fill(reader)
+    writer.query("INSERT INTO t VALUES (1)")
+    writer.server(error("23505") + ready())
+    hit(reader)
+
+
+def test_an_opaque_failure_evicts(shared: Engine) -> None:
+    """F3: DO commits inside, then fails."""
+    writer, reader = Player(shared, 1), Player(shared, 2)
+    fill(reader)
+    writer.query("DO $$ begin execute 'create table z()'; end $$")
+    writer.server(error("P0001") + ready())
+    assert shared.board.fences, "the catalog may have changed: it is read first (F12)"
+    shell = shared.shell
+    assert isinstance(shell, Shell)
+    shell.finish()
+    assert not shared.board.fences
+    assert len(shared.store) == 0
+
+
+def test_slow_fill_against_commit(shared: Engine) -> None:
+    """F5: the answer reaches its client, and nobody else."""
+    writer, reader = Player(shared, 1), Player(shared, 2)
+    forwarded(reader)
+    writer.query("UPDATE t SET x = 'b'")
+    writer.server(complete("UPDATE 1") + ready())
+    reader.server(answer("a"))
+    reader.expect("C< T\nC< D a\nC< C SELECT 1\nC< Z I")
+    assert len(shared.store) == 0
+    assert shared.statistics.fills_rejected == {"fenced": 1}
+
+
+def test_explicit_transaction_fences_at_commit(shared: Engine) -> None:
+    writer, reader = Player(shared, 1), Player(shared, 2)
+    fill(reader)
+    writer.query("BEGIN")
+    writer.expect("C< C BEGIN\nC< Z T")
+    writer.query("UPDATE t SET x = 'b'")
+    writer.expect("S< P : BEGIN\nS< B\nS< E\nS< Q UPDATE t SET x = 'b'")
+    writer.server(b"1\0\0\0\x04" + b"2\0\0\0\x04" + complete("BEGIN"))
+    writer.server(complete("UPDATE 1") + ready("T"))
+    writer.expect("C< C UPDATE 1\nC< Z T")
+    assert not shared.board.fences, "nothing can be committed yet"
+    hit(reader)
+    forwarded(writer)  # its own change must be seen (T1)
+    writer.server(answer("b", status="T"))
+    writer.clear()
+    assert len(shared.store) == 1, "what a writing transaction reads is not stored (F5)"
+    writer.query("COMMIT")
+    assert shared.board.fences
+    writer.server(complete("COMMIT") + ready())
+    assert not shared.board.fences
+    forwarded(reader)
+
+
+@pytest.mark.parametrize("end", ["ROLLBACK", "COMMIT"])
+def test_rollback_evicts_nothing(shared: Engine, end: str) -> None:
+    """COMMIT of a failed transaction says ROLLBACK."""
+    writer, reader = Player(shared, 1), Player(shared, 2)
+    fill(reader)
+    writer.query("BEGIN")
+    writer.query("UPDATE t SET x = 'b'")
+    writer.server(b"1\0\0\0\x04" + b"2\0\0\0\x04" + complete("BEGIN"))
+    writer.server(complete("UPDATE 1") + ready("T"))
+    writer.query(end)
+    writer.server(complete("ROLLBACK") + ready())
+    hit(reader)
+
+
+def test_savepoints_do_not_shrink_the_closure(shared: Engine) -> None:
+    writer, reader = Player(shared, 1), Player(shared, 2)
+    fill(reader)
+    writer.query("BEGIN")
+    for text, tag in (
+        ("SAVEPOINT a", "SAVEPOINT"),
+        ("UPDATE t SET x = 'b'", "UPDATE 1"),
+        ("ROLLBACK TO a", "ROLLBACK"),
+    ):
+        writer.query(text)
+        prefix = b""
+        if writer.session.pending[0].prefix:
+            prefix = b"1\0\0\0\x04" + b"2\0\0\0\x04" + complete("BEGIN")
+        writer.server(prefix + complete(tag) + ready("T"))
+    writer.clear()
+    forwarded(writer)
+    writer.server(answer("a", status="T"))
+    writer.query("COMMIT")
+    writer.server(complete("COMMIT") + ready())
+    assert len(shared.store) == 0
+
+
+def test_insert_then_begin_in_one_query(shared: Engine) -> None:
+    """F1: the closure survives the 'T', and COMMIT fences it."""
+    writer, reader = Player(shared, 1), Player(shared, 2)
+    writer.query("INSERT INTO t VALUES (1); BEGIN")
+    writer.server(complete("INSERT 0 1") + complete("BEGIN") + ready("T"))
+    fill(reader)
+    writer.query("COMMIT")
+    assert shared.board.fences
+    writer.server(complete("COMMIT") + ready())
+    forwarded(reader)
+
+
+def test_commit_and_chain_keeps_fencing(shared: Engine) -> None:
+    writer, reader = Player(shared, 1), Player(shared, 2)
+    writer.query("BEGIN")
+    writer.query("UPDATE t SET x = 'b'")
+    writer.server(b"1\0\0\0\x04" + b"2\0\0\0\x04" + complete("BEGIN"))
+    writer.server(complete("UPDATE 1") + ready("T"))
+    fill(reader)
+    writer.query("COMMIT AND CHAIN")
+    assert shared.board.fences
+    writer.server(complete("COMMIT") + ready("T"))
+    assert not shared.board.fences
+    fill(reader)
+    writer.clear()
+    writer.query("UPDATE u SET x = 'b'")
+    writer.server(complete("UPDATE 1") + ready("T"))
+    writer.query("COMMIT")
+    writer.server(complete("COMMIT") + ready())
+
+
+def test_a_transaction_of_hits_never_reaches_postgresql(shared: Engine) -> None:
+    """T2"""
+    player = Player(shared)
+    fill(player)
+    player.query("BEGIN")
+    player.expect("C< C BEGIN\nC< Z T")
+    hit(player, status="T")
+    player.query("COMMIT")
+    player.expect("C< C COMMIT\nC< Z I")
+    player.query("START TRANSACTION READ ONLY")
+    player.expect("C< C BEGIN\nC< Z T")
+    player.query("ROLLBACK")
+    player.expect("C< C ROLLBACK\nC< Z I")
+
+
+def test_set_transaction_after_a_hit_fails_as_it_would(shared: Engine) -> None:
+    """T2: PostgreSQL must have run a query first."""
+    player = Player(shared)
+    fill(player)
+    player.query("BEGIN")
+    hit_and_clear(player)
+    player.query("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+    player.expect(
+        """
+        S< P : BEGIN
+        S< B
+        S< E
+        S< P : SELECT 1
+        S< B
+        S< E
+        S< Q SET TRANSACTION ISOLATION LEVEL SERIALIZABLE
+        """
+    )
+    acknowledged = b"1\0\0\0\x04" + b"2\0\0\0\x04"
+    player.server(acknowledged + complete("BEGIN") + acknowledged + row("1") + complete("SELECT 1"))
+    player.server(error("25001") + ready("E"))
+    player.expect("C< E 25001\nC< Z E")
+    forwarded(player)
+
+
+def hit_and_clear(player: Player) -> None:
+    player.query(READ)
+    to_client, to_server = player.clear()
+    assert to_client
+    assert not to_server
+
+
+def test_failed_transaction_gets_no_hits(shared: Engine) -> None:
+    """T2: 25P02 comes from PostgreSQL."""
+    player = Player(shared)
+    fill(player)
+    player.query("BEGIN")
+    player.clear()
+    player.query("SELECT x FROM u")
+    player.server(b"1\0\0\0\x04" + b"2\0\0\0\x04" + complete("BEGIN"))
+    player.server(error("22012") + ready("E"))
+    player.clear()
+    forwarded(player)
+    player.server(error("25P02") + ready("E"))
+    player.expect("C< E 25P02\nC< Z E")
+    assert shared.statistics.statements["bypass", "transaction_failed"] == 1
+
+
+def test_a_begin_that_fails_runs_nothing_outside_of_it(shared: Engine) -> None:
+    """T2: the Query behind it is skipped by PostgreSQL up to the Sync that is sent then."""
+    player = Player(shared)
+    player.query("BEGIN")
+    player.query("UPDATE t SET x = 'b'")
+    player.clear()
+    player.server(error("57014"))
+    player.expect("S< S\nC< E 57014")
+    player.server(ready())
+    player.expect("C< Z I")
+
+
+@pytest.mark.parametrize(
+    "text", ["BEGIN ISOLATION LEVEL SERIALIZABLE", "BEGIN ISOLATION LEVEL REPEATABLE READ"]
+)
+def test_other_isolation_levels_are_forwarded_whole(shared: Engine, text: str) -> None:
+    """T1, FIELD: characteristics intact."""
+    player = Player(shared)
+    fill(player)
+    forwarded(player, text)
+    player.server(complete("BEGIN") + ready("T"))
+    player.clear()
+    forwarded(player)
+    player.server(answer("old", status="T"))
+    player.clear()
+    player.query("COMMIT")
+    player.server(complete("COMMIT") + ready())
+    player.clear()
+    hit(player)
+
+
+def test_set_is_learned_and_a_refused_one_changes_nothing(shared: Engine) -> None:
+    """K3"""
+    one = Player(shared, 1)
+    fill(one)
+    forwarded(one, "SET TimeZone = 'nowhere'")
+    one.server(error("22023") + ready())
+    one.clear()
+    hit(one)
+    forwarded(one, "SET TimeZone = 'UTC'")
+    one.server(complete("SET") + ready())
+    one.clear()
+    one.query(READ)
+    one.expect(f"S< P probe\nS< B howdah probe howdah probe\nS< E howdah probe\nS< C Phowdah probe\nS< C Showdah probe\nS< S\nS< Q {READ}")
+    one.settings = "UTC"
+    one.probed()
+    one.server(answer("u"))
+    one.clear()
+    fill(one, value="u")
+    hit(one, value="u")
+    two = Player(shared, 2)
+    hit(two)
+    forwarded(two, "SET TimeZone = 'UTC'")
+    two.server(complete("SET") + ready())
+    two.clear()
+    hit(two, value="u")  # known by now, without a probe
+
+
+def test_expired_entries_are_not_served(shared: Engine) -> None:
+    player = Player(shared)
+    fill(player)
+    player.now += 59.9
+    hit(player)
+    player.now += 0.2
+    fill(player, value="new")
+    assert shared.statistics.statements["miss", "expired"] == 1
+
+
+def test_pipelined_requests_are_forwarded_in_order(shared: Engine) -> None:
+    """T3"""
+    player = Player(shared)
+    fill(player)
+    player.query("SELECT x FROM u")
+    player.query(READ)
+    player.expect(f"S< Q SELECT x FROM u\nS< Q {READ}")
+    player.server(answer("1") + answer("a"))
+    player.expect("C< T\nC< D 1\nC< C SELECT 1\nC< Z I\nC< T\nC< D a\nC< C SELECT 1\nC< Z I")
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+def test_any_split_gives_the_same(shared: Engine, size: int) -> None:
+    """R1"""
+    player = Player(shared)
+    text = f"Q\0\0\0{chr(len(READ) + 5)}{READ}\0".encode()
+    for start in range(0, len(text), size):
+        player.client(text[start : start + size])
+    player.expect(f"S< Q {READ}")
+    reply = answer("a", "b" * 300)
+    for start in range(0, len(reply), size):
+        player.server(reply[start : start + size])
+    assert b"".join(player.session.to_client) == reply
+    player.clear()
+    for start in range(0, len(text), size):
+        player.client(text[start : start + size])
+    assert b"".join(player.session.to_client) == reply
+
+
+def test_lost_upstream_keeps_the_fence_until_proof(shared: Engine) -> None:
+    """F2, F8"""
+    writer, reader = Player(shared, 1), Player(shared, 2)
+    fill(reader)
+    writer.query("UPDATE t SET x = 'b'")
+    writer.clear()
+    writer.session.server_lost(writer.now)
+    writer.expect("C< E 08006")
+    shell = shared.shell
+    assert isinstance(shell, Shell)
+    assert shell.asked[-2:] == [f"prove {writer.pid}", "verify"]
+    shared.identity_seen(("7000000000000000001", "1", "1700000000.000000"))
+    forwarded(reader)
+    reader.server(answer("?"))
+    reader.clear()
+    assert len(shared.store) == 1
+    shell.finish()
+    assert not shared.board.fences
+    assert len(shared.store) == 0
+
+
+def test_lost_upstream_suspends_hits_until_the_server_is_known(shared: Engine) -> None:
+    """F8"""
+    one, two = Player(shared, 1), Player(shared, 2)
+    fill(two)
+    one.session.server_lost(one.now)
+    forwarded(two)
+    two.server(answer("a"))
+    two.clear()
+    assert shared.statistics.statements["bypass", "suspended"] == 1
+    shared.identity_seen(("7000000000000000001", "1", "1700000000.000000"))
+    hit(two)
+    shared.identity_seen(("7000000000000000001", "2", "1700000000.000000"))
+    assert len(shared.store) == 0
+
+
+def test_ddl_comes_down_with_the_new_catalog(shared: Engine) -> None:
+    """F12"""
+    writer, reader = Player(shared, 1), Player(shared, 2)
+    fill(reader)
+    writer.query("ALTER TABLE t ADD COLUMN y int")
+    writer.server(complete("ALTER TABLE") + ready())
+    writer.expect("S< Q ALTER TABLE t ADD COLUMN y int\nC< C ALTER TABLE\nC< Z I")
+    forwarded(reader)
+    reader.server(answer("a"))
+    assert shared.board.fences
+    shell = shared.shell
+    assert isinstance(shell, Shell)
+    shell.finish()
+    assert not shared.board.fences
+    assert len(shared.store) == 0
+
+
+def test_garbage_ends_the_session_with_one_error(shared: Engine) -> None:
+    player = Player(shared)
+    player.client(b"GET / HTTP/1.1\r\n\r\n")
+    to_client, _ = player.clear()
+    assert to_client.count(b"SFATAL") == 1
+    assert b"08P01" in to_client
+    assert player.session.close_client
+
+
+def test_client_lost_with_a_write_in_flight_drains(shared: Engine) -> None:
+    player = Player(shared)
+    player.query("UPDATE t SET x = 'b'")
+    player.clear()
+    player.session.client_lost(player.now)
+    assert player.session.waiting
+    assert not player.session.close_server
+    player.server(complete("UPDATE 1") + ready())
+    assert player.session.close_server
+    assert not shared.board.fences

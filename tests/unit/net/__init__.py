@@ -1,0 +1,1 @@
+"""Tests of `proxy.net`: sockets are real, PostgreSQL is a few lines."""
