@@ -81,9 +81,7 @@ class Entry:
         self.frequency = 0
         self.hits = 0
         self.in_main = False
-        self.size = (
-            OVERHEAD + len(body) + len(description or b"") + sum(map(len, key[1:]))
-        )
+        self.size = OVERHEAD + len(body) + len(description or b"") + sum(map(len, key[1:]))
 
 
 class Store:

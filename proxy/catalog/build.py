@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields
 from typing import NamedTuple, TypeVar
 
 from proxy.catalog.builtins import (
+    AUDITED_SQL_EXTENSIONS,
     CLOCK_TYPES,
     HARMLESS_TRIGGERS,
     POPULATING,
@@ -61,8 +62,11 @@ class RelationRow(NamedTuple):
 
 
 class ExpressionRow(NamedTuple):
-    """Functions of all expressions of one purpose: d default and check, i index, p partition
-    key, v view, r row security; t is a domain's check and `owner` the domain."""
+    """The functions of all expressions that one owner has for one purpose.
+
+    Purposes: d default and check, i index and statistics, p partition key, v view,
+    r row security; t is the check or default of a domain, which is the owner then.
+    """
 
     owner: int
     purpose: str
@@ -122,7 +126,8 @@ class Rows:
     functions: list[FunctionRow] = field(default_factory=list)
     operators: list[tuple[str, str, int]] = field(default_factory=list)
     types: list[TypeRow] = field(default_factory=list)
-    unnamed: list[int] = field(default_factory=list)
+    casts: list[int] = field(default_factory=list)
+    index_support: list[int] = field(default_factory=list)
 
 
 def build(rows: Rows) -> CatalogSnapshot:
@@ -241,11 +246,14 @@ class _Builder:
     def _runs_opaque(self, row: ExpressionRow) -> bool:
         if row.domains and self.opaque_domains:
             return True
-        return any(
-            self._label(oid).effect is Effect.OPAQUE
-            or (self.opaque_domains and self.function_names.get(oid) in POPULATING)
-            for oid in row.functions
-        )
+        for oid in row.functions:
+            label = self._label(oid)
+            # What changes the session is not seen where it hides in an expression.
+            if label.effect is Effect.OPAQUE or label.locks or label.settings:
+                return True
+            if self.opaque_domains and self.function_names.get(oid) in POPULATING:
+                return True
+        return False
 
     # Types.
 
@@ -260,15 +268,15 @@ class _Builder:
         self.opaque_domains = bool(self.bad_domains)
 
     def _opaque_types(self) -> bool:
-        if any(self._label(oid).effect is not Effect.SAFE for oid in self.rows.unnamed):
+        """Whether casts, or what sorting and indexes call, are not immutable and compiled."""
+        if any(self._label(oid).effect is not Effect.SAFE for oid in self.rows.casts):
             return True
         languages = {row.oid: row.language for row in self.rows.functions}
-        return any(
-            languages.get(oid, "c") not in ("c", "internal")
-            for row in self.rows.types
-            if row.oid >= FIRST_USER_OID
-            for oid in row.functions
-        )
+        used = list(self.rows.index_support)
+        for row in self.rows.types:
+            if row.oid >= FIRST_USER_OID:
+                used += row.functions
+        return any(languages.get(oid, "c") not in ("c", "internal") for oid in used)
 
     def _types(self) -> tuple[dict[str, dict[str, Type]], frozenset[int]]:
         named: dict[str, dict[str, Type]] = {}
@@ -416,7 +424,8 @@ class _Builder:
 def _function_label(row: FunctionRow) -> Label:
     """Judge a function of a user or an extension by its row alone."""
     if row.language not in ("c", "internal"):
-        return OPAQUE
+        audited = row.language == "sql" and row.extension in AUDITED_SQL_EXTENSIONS
+        return SAFE if audited and row.volatility == "i" else OPAQUE
     label = extension_label(row.extension, row.name, row.volatility)
     if label.effect is Effect.SAFE and not row.constant_defaults:
         return OPAQUE

@@ -198,9 +198,13 @@ SURE_TYPES = CLOCK_TYPES | frozenset(
 _AUDITED_EXTENSIONS = frozenset(
     """
     btree_gin btree_gist citext cube dict_int dict_xsyn fuzzystrmatch hstore intarray isn ltree
-    pg_stat_statements pg_trgm pgcrypto postgis seg sslinfo unaccent uuid-ossp vector
+    pg_buffercache pg_freespacemap pg_stat_statements pg_trgm pgcrypto pgstattuple postgis seg
+    sslinfo unaccent uuid-ossp vector
     """.split()
 )
+# Extensions whose IMMUTABLE SQL functions only call qualified built-in functions. They
+# overload common names (replace, split_part, strpos), so calls of those could mean them.
+AUDITED_SQL_EXTENSIONS = frozenset(("citext",))
 # STABLE C functions of extensions that depend on settings in the key, or on catalog content.
 _SAFE_EXTENSION_FUNCTIONS = frozenset(
     (extension, name)

@@ -13,11 +13,13 @@ from __future__ import annotations
 # OIDs below this belong to objects made by initdb (transam.h, FirstNormalObjectId).
 FIRST_USER_OID = 16384
 
-# Words of `sql.literals` that a body needs to change the schema.
-SCHEMA_WORDS = (
-    r"\y(?:execute|create|alter|drop|grant|revoke|reassign|import|security|refresh|rename|"
-    r"attach|detach|call|do|load|prepare|deallocate|discard|query_to_xml\w*|dblink\w*|plan)\y|\yselect\y[^;]*\yinto\y"
+# Without these words a body holds neither DDL nor dynamic SQL (see `sql.literals`).
+_SCHEMA_WORDS = (
+    r"\y(?:execute|create|alter|drop|grant|revoke|reassign|load|prepare|deallocate|discard"
+    r"|import\s+foreign|security\s+label|query_to_xml\w*|dblink\w*)\y"
 )
+# In SQL functions, not in PL/pgSQL, SELECT INTO makes a table.
+_SELECT_INTO = r"\yselect\y[^;]*\yinto\y"
 
 DATABASE = """
 select d.oid,
@@ -64,8 +66,7 @@ from pg_catalog.pg_trigger t
 where not t.tgisinternal and t.tgenabled <> 'D' order by 1, 2
 """
 
-# Where expressions are stored: (relation, what for, tree). Type 0 relation: a domain's check,
-# whose first column is then the domain.
+# Where expressions are stored: owner, purpose, tree. The purposes are those of `ExpressionRow`.
 _TREES = """
     select adrelid as owner, 'd' as purpose, adbin::text as tree from pg_catalog.pg_attrdef
     where adrelid >= 16384
@@ -75,6 +76,9 @@ _TREES = """
     union all
     select contypid, 't', conbin::text from pg_catalog.pg_constraint
     where conbin is not null and contypid >= 16384
+    union all
+    select oid, 't', typdefaultbin::text from pg_catalog.pg_type
+    where typdefaultbin is not null and oid >= 16384
     union all
     select indrelid, 'i', coalesce(indexprs::text, '') || coalesce(indpred::text, '')
     from pg_catalog.pg_index
@@ -140,7 +144,7 @@ select p.oid, n.nspname::text, p.proname::text, (p.pronargs - p.pronargdefaults)
            select from pg_catalog.pg_type a left join pg_catalog.pg_type b on b.oid = a.typbasetype
            where a.oid = p.proargtypes[0]
              and (a.typtype in ('c', 'p') or b.typtype in ('c', 'p'))),
-       p.prosrc ~* '{SCHEMA_WORDS}',
+       p.prosrc ~* '{_SCHEMA_WORDS}' or (l.lanname = 'sql' and p.prosrc ~* '{_SELECT_INTO}'),
        case when g.aggfnoid is null then '{{}}' else array[
            g.aggtransfn, g.aggfinalfn, g.aggcombinefn, g.aggserialfn, g.aggdeserialfn,
            g.aggmtransfn, g.aggminvtransfn, g.aggmfinalfn]::pg_catalog.oid[] end
@@ -178,10 +182,11 @@ where t.typtype <> 'c' and coalesce(e.typtype, 'b') <> 'c'
 order by t.oid
 """
 
-# Functions that run without being named: casts, and what indexes and sorting call.
-UNNAMED = """
-select castfunc from pg_catalog.pg_cast where castfunc >= 16384
-union
+# Functions that run without being named: by casts, and by sorting, grouping and indexes.
+CASTS = """
+select distinct castfunc from pg_catalog.pg_cast where castfunc >= 16384 order by 1
+"""
+INDEX_SUPPORT = """
 select p.amproc::pg_catalog.oid from pg_catalog.pg_amproc p where p.amproc >= 16384
 union
 select o.oprcode::pg_catalog.oid from pg_catalog.pg_amop a

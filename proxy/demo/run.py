@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
@@ -41,6 +41,10 @@ _WARM_SECONDS = 10.0
 _READY = re.compile(r"\bready\b.*\blisten=(\S+)(?:.*\bhttp=(\S+))?")
 
 
+# Flag, what was given for it, and the default port.
+_Wanted = tuple[str, str | None, int]
+
+
 def run(*, once: bool, rows: int, listen: str | None, http: str | None) -> int:
     """Run the demo and return the exit code: 0, or 1 when an answer was wrong.
 
@@ -57,9 +61,11 @@ def run(*, once: bool, rows: int, listen: str | None, http: str | None) -> int:
         signal.signal(number, _interrupt)
     console = Console(highlight=False)
     installation()
-    addresses = _address("--listen", listen, 6432), _address("--http", http, 9432)
+    wanted = (("--listen", listen, 6432), ("--http", http, 9432))
+    for flag, text, port in wanted:
+        _address(flag, text, port)  # a taken port is told at once, not after the loading
     try:
-        return _run(console, addresses, rows, once)
+        return _run(console, wanted, rows, once)
     except KeyboardInterrupt:
         console.print("Stopped before the end.")
         return 130
@@ -67,7 +73,7 @@ def run(*, once: bool, rows: int, listen: str | None, http: str | None) -> int:
         raise DemoError(f"the demo's client failed: {error}") from None
 
 
-def _run(console: Console, addresses: tuple[Address, Address], rows: int, once: bool) -> int:
+def _run(console: Console, wanted: Sequence[_Wanted], rows: int, once: bool) -> int:
     with contextlib.ExitStack() as stack:
         with console.status("Starting PostgreSQL"):
             server = stack.enter_context(DemoPostgres())
@@ -76,7 +82,8 @@ def _run(console: Console, addresses: tuple[Address, Address], rows: int, once: 
         sizes = shop.Sizes.of(rows)
         password = _load(console, server, sizes)
         with console.status("Starting Howdah"):
-            howdah = stack.enter_context(_howdah(server, password, *addresses))
+            howdah = _start_howdah(server, password, wanted)
+            stack.callback(howdah.stop)
         console.print(f"Howdah runs on {howdah.listen}, in front of it.\n")
         correct = _compare(console, server, howdah, sizes)
         _show_where(console, howdah)
@@ -166,7 +173,7 @@ class _Howdah:
         self._reader.start()
 
     def _read(self, lines: IO[str]) -> None:
-        with self._log.open("w") as log:
+        with lines, self._log.open("w") as log:
             for line in lines:
                 log.write(line)
                 log.flush()
@@ -193,7 +200,7 @@ class _Howdah:
                 self.process.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 continue
-        self._reader.join(1)
+        self._reader.join()
 
     def url(self) -> str:
         """For the shop's role; its password is no secret."""
@@ -204,10 +211,24 @@ class _Howdah:
         return _client(self.listen.host, self.listen.port)
 
 
-@contextlib.contextmanager
-def _howdah(
-    server: DemoPostgres, password: str, listen: Address, http: Address
-) -> Iterator[_Howdah]:
+def _start_howdah(server: DemoPostgres, password: str, wanted: Sequence[_Wanted]) -> _Howdah:
+    """Howdah, ready; on free ports where the default ones have just been taken."""
+    for attempt in ("default ports", "free ports"):
+        free = "127.0.0.1:0" if attempt == "free ports" else None
+        listen, http = (_address(flag, text or free, port) for flag, text, port in wanted)
+        howdah = _launch(server, password, listen, http)
+        try:
+            howdah.wait_until_ready()
+        except BaseException as error:
+            howdah.stop()
+            if isinstance(error, DemoError) and "in use" in error.message and free is None:
+                continue
+            raise
+        return howdah
+    raise AssertionError("the second attempt returns or raises")
+
+
+def _launch(server: DemoPostgres, password: str, listen: Address, http: Address) -> _Howdah:
     package = Path(proxy.__file__).resolve().parents[1]
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("HOWDAH_", "PG"))}
     environment |= {"PGPASSWORD": password, "PYTHONPATH": str(package), "PYTHONUNBUFFERED": "1"}
@@ -222,14 +243,7 @@ def _howdah(
         env=environment,
         start_new_session=True,  # Ctrl-C is for the demo, which stops it in order
     )
-    howdah = _Howdah(process, server.directory / "howdah.log")
-    try:
-        howdah.wait_until_ready()
-        yield howdah
-    finally:
-        howdah.stop()
-        assert process.stderr is not None
-        process.stderr.close()
+    return _Howdah(process, server.directory / "howdah.log")
 
 
 def _client(host: str, port: int) -> workload.Connection:
@@ -253,8 +267,10 @@ def _compare(console: Console, server: DemoPostgres, howdah: _Howdah, sizes: sho
         howdah.connect() as cached,
     ):
         _warm_up(howdah, cached)
-        timings, differences = workload.measure_reads(direct, cached, sizes)
-        timing, freshness = workload.measure_read_after_write(direct, cached)
+        backends = direct.info.backend_pid, cached.info.backend_pid
+        with workload.one_core(howdah.process.pid, *backends):
+            timings, differences = workload.measure_reads(direct, cached, sizes)
+            timing, freshness = workload.measure_read_after_write(direct, cached)
         status.update("Several clients at once")
         before = _outcomes(howdah)
         count, checks = workload.mixed(howdah.connect, sizes, _MIXED_SECONDS)

@@ -93,8 +93,9 @@ class Client(asyncio.Protocol):
             self._early_data(data)
             return
         self._traffic["client_in"] += len(data)
+        began = monotonic()
         try:
-            session.from_client(data, monotonic())
+            session.from_client(data, began)
         except Exception as error:
             self.failed(error)
             return
@@ -102,6 +103,9 @@ class Client(asyncio.Protocol):
             # It asks for more answers from memory than it reads: memory stays bounded.
             self.valve.hold(Hold.SELF_SLOW)
         self.flush()
+        statistics = self._board.engine.statistics
+        if statistics.fresh_hits:
+            statistics.time_hits(monotonic() - began)
 
     def eof_received(self) -> bool:
         """A half-closed client still gets the replies it waits for."""

@@ -268,6 +268,8 @@ def _maintenance(facts: Facts, situation: Situation) -> Plan:
     catalog = situation.catalog
     if catalog is None or catalog.opaque_indexes or catalog.opaque_types:
         return _opaque(facts, catalog)
+    if catalog.event_triggers and facts.tag == "ReindexStmt":
+        return _opaque(facts, catalog)
     return Plan(Kind.OTHER, Reason.UTILITY)
 
 

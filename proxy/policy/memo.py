@@ -7,8 +7,8 @@ What cannot be read as the server reads it counts as everything (F9).
 from __future__ import annotations
 
 from proxy.policy.decide import decide
-from proxy.policy.situation import Situation
 from proxy.policy.plan import EVERYTHING, Flag, Kind, Plan
+from proxy.policy.situation import Situation
 from proxy.reasons import Reason
 from proxy.sql.analyse import analyse
 

@@ -51,3 +51,7 @@ class Context:
     problem: Reason | None
     live: bool = True
     plans: dict[bytes, Plan] = field(default_factory=dict)
+    # Of relations that are read together: their granules and slots, made once.
+    places: dict[tuple[int, ...], tuple[tuple[Granule, ...], tuple[int, ...]]] = field(
+        default_factory=dict
+    )

@@ -14,8 +14,9 @@ from proxy.cache.fences import ALL, Fence
 from proxy.errors import HowdahError, ProtocolError
 from proxy.policy import memo
 from proxy.reasons import Reason
-from proxy.session.replies import ServerSide
+from proxy.session.context import Database
 from proxy.session.express import Express
+from proxy.session.replies import ServerSide
 from proxy.session.requests import Batch
 from proxy.wire import messages
 from proxy.wire.framing import HEADER, client_header
@@ -54,7 +55,9 @@ class Session(Express, ServerSide):
         self.user = startup.user
         self.database = startup.database
         self.replication = startup.replication
-        self.data = self.engine.database(self.database)
+        self.logical = startup.logical
+        # Unknown to the engine until the client is authenticated: names cost nothing.
+        self.data = Database(self.database)
         # A login event trigger can write while the session starts (K3).
         owner = f"session {self.connection_id}"
         self.startup_fence = self.engine.board.up((self.data.startup,), Reason.FENCED, owner, now)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Protocol
 from proxy.cache.fences import ALL, Fence, Granule, LocalBoard
 from proxy.cache.store import Store
 from proxy.catalog.snapshot import CatalogSnapshot
-from proxy.policy.situation import Rules, Situation
 from proxy.policy.memo import plan_for
 from proxy.policy.plan import Closure, Plan, Scope
 from proxy.policy.rules import EMPTY
+from proxy.policy.situation import Rules, Situation
 from proxy.reasons import Reason
 from proxy.session.context import Context, Database
 from proxy.session.probe import Answer, Identity

@@ -9,7 +9,10 @@ here that is not decided there.
 
 from __future__ import annotations
 
-from proxy.policy.plan import Kind, Plan
+from proxy.cache.store import Key
+from proxy.policy.plan import Kind
+from proxy.reasons import Reason
+from proxy.session.literals import may_say_now
 from proxy.session.requests import ClientSide
 from proxy.session.state import Pending, Statement
 from proxy.wire import messages
@@ -43,12 +46,12 @@ class Express(ClientSide):
         if int.from_bytes(data[1:5], "big") + 1 != len(data):
             return False
         context = self.context
-        entry = self.engine.store.get((context.id, data))  # type: ignore[union-attr]
+        key = (context.id, data)  # type: ignore[union-attr]
+        entry = self.engine.store.get(key)
         if entry is None:
-            plan = context.plans.get(data[5:-1])  # type: ignore[union-attr]
-            if plan is None or not self._harmless(plan) or data[-1]:
+            pending = None if data[-1] else self._forward(data, data[5:-1], key, b"")
+            if pending is None:
                 return False
-            pending = self.forward_harmless(data, plan)
             pending.simple = True
             self.statements.pop(b"", None)
             self.stale_unnamed = False
@@ -78,16 +81,12 @@ class Express(ClientSide):
             or statement.suspect
         ):
             return False
-        entry = self.engine.store.get(
-            (context.id, statement.source, data[end + 1 : size])  # type: ignore[union-attr]
-        )
+        key = (context.id, statement.source, data[end + 1 : size])  # type: ignore[union-attr]
+        entry = self.engine.store.get(key)
         if entry is None:
-            plan = context.plans.get(statement.text)  # type: ignore[union-attr]
-            if plan is None or not statement.upstream or not self._harmless(plan):
-                return False
-            self.forward_harmless(data, plan)
-            self.portals[b""] = plan
-            return True
+            return (
+                statement.upstream and self._forward(data, statement.text, key, key[2]) is not None
+            )
         if (describe and entry.description is None) or not self._holds(entry):
             return False
         out = self.to_client
@@ -110,20 +109,18 @@ class Express(ClientSide):
         if size + tail != len(data):
             return False
         context = self.context
-        entry = self.engine.store.get(
-            (context.id, data[6:parse_size], data[parse_size + 7 : size])  # type: ignore[union-attr]
-        )
+        parameters = data[parse_size + 7 : size]
+        key = (context.id, data[6:parse_size], parameters)  # type: ignore[union-attr]
+        entry = self.engine.store.get(key)
         statement = Statement(b"", data[:parse_size], self.epoch, self.data.version)
         if entry is None:
-            plan = context.plans.get(statement.text)  # type: ignore[union-attr]
-            if plan is None or not self._harmless(plan):
+            pending = self._forward(data, statement.text, key, parameters)
+            if pending is None:
                 return False
-            pending = self.forward_harmless(data, plan)
             pending.parses.append((b"", None))
             statement.upstream = True
             self.statements[b""] = statement
             self.stale_unnamed = False
-            self.portals[b""] = plan
             return True
         if (describe and entry.description is None) or not self._holds(entry):
             return False
@@ -138,22 +135,32 @@ class Express(ClientSide):
         self._after_hit(data[parse_size:size])
         return True
 
-    def _harmless(self, plan: Plan) -> bool:
-        """A read that is only forwarded, and changes nothing that anybody keeps."""
-        return (
-            plan.kind is Kind.BYPASS
-            and not plan.flags
-            and not plan.closure
-            and self.deferred is None
-            and self.context is not None
-            and self.context.live
-        )
+    def _forward(self, data: bytes, text: bytes, key: Key, parameters: bytes) -> Pending | None:
+        """Send a known read on as it came, recording its answer where that is allowed.
 
-    def forward_harmless(self, data: bytes, plan: Plan) -> Pending:
+        None where it is no plain read, or something has to go in front of it.
+        """
+        context = self.context
+        if context is None or not context.live or self.deferred is not None:
+            return None
+        plan = context.plans.get(text)
+        if plan is None or plan.flags or plan.closure:
+            return None
+        fill, reason = None, plan.reason
+        if plan.kind is Kind.READ:
+            if may_say_now(parameters):
+                reason = Reason.CLOCK_LITERAL
+            else:
+                fill, reason = self.fill(context, plan, key)
+            self.snapshot_in_block = True
+        elif plan.kind is not Kind.BYPASS:
+            return None
         pending = self.new_pending()
         pending.synced = True
-        pending.plans.append(("bypass", plan.reason))
+        pending.fill, pending.context = fill, context
+        pending.plans.append(("bypass" if fill is None else "miss", reason))
         self.statements_since_probe += 1
+        self.portals[b""] = plan
         self.ghost_portal = None
         self.to_server.append(data)
         self.last_upstream = self.now

@@ -167,6 +167,8 @@ class ServerSide(SessionState):
     def _begin_session(self) -> None:
         """The first ReadyForQuery: the client is authenticated (K2)."""
         self.started = True
+        if self.logical:
+            self.data = self.engine.database(self.database)
         if self.startup_fence is not None:
             self.engine.lower(self.startup_fence)
             self.startup_fence = None

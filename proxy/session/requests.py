@@ -14,6 +14,7 @@ from proxy.cache.store import MAX_FREQUENCY, Entry, Key
 from proxy.policy import memo
 from proxy.policy.plan import Control, Flag, Kind, Plan
 from proxy.reasons import Reason
+from proxy.session.context import Context
 from proxy.session.literals import may_say_now
 from proxy.session.state import Pending, SessionState, Statement
 from proxy.wire import messages
@@ -58,7 +59,7 @@ class ClientSide(SessionState):
         if plan.kind is Kind.READ:
             obstacle = self.why_not()
             if obstacle is None and self.context is not None:
-                fill, reason = self._fill(plan, (self.context.id, message))
+                fill, reason = self.fill(self.context, plan, (self.context.id, message))
             else:
                 reason = obstacle or Reason.SESSION_UNKNOWN
         if not plan.flags & Flag.SETTINGS and self.may_probe():
@@ -133,11 +134,10 @@ class ClientSide(SessionState):
         pending.synced = True
         self.send(messages.SYNC)
 
-    def _fill(self, plan: Plan, key: Key) -> tuple[Fill | None, Reason]:
+    def fill(self, context: Context, plan: Plan, key: Key) -> tuple[Fill | None, Reason]:
         """Prepare to record the answer of a read that could have been a hit (F5)."""
         engine = self.engine
-        granules = self.granules_of(plan)
-        slots = self.slots_of(granules)
+        granules, slots = self.places_of(context, plan)
         counters = engine.board.record(slots)
         if counters is None:
             return None, engine.board.cause(slots)
@@ -497,7 +497,7 @@ class ClientSide(SessionState):
             elif may_say_now(bind.rest):
                 reason = Reason.CLOCK_LITERAL
             else:
-                fill, reason = self._fill(plan, (context.id, statement.source, bind.rest))
+                fill, reason = self.fill(context, plan, (context.id, statement.source, bind.rest))
         if pending.plans:
             pending.plans[-1] = ("miss" if fill is not None else "bypass", reason)
         return fill

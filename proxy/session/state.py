@@ -7,6 +7,7 @@ All that decides whether a session may be answered from memory is in this file
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from proxy.cache.fences import ALL, Fence, Granule, slot_of
@@ -29,6 +30,16 @@ SINGLE_BYTE_ENCODINGS = frozenset(
     + tuple(f"ISO_8859_{number}" for number in range(5, 9))
     + tuple(f"WIN{number}" for number in range(1250, 1259))
 )
+
+
+# On a replication connection PostgreSQL hands texts that begin like this to another
+# parser ("Streaming Replication Protocol"); none of these commands writes a table.
+_REPLICATION_COMMAND = re.compile(
+    rb"\s*(?:IDENTIFY_SYSTEM|START_REPLICATION|(?:CREATE|DROP|READ|ALTER)_REPLICATION_SLOT"
+    rb"|TIMELINE_HISTORY|BASE_BACKUP|UPLOAD_MANIFEST)\b",
+    re.IGNORECASE,
+)
+_REPLICATION_PLAN = Plan(Kind.OTHER, Reason.REPLICATION)
 
 
 class Statement:
@@ -144,6 +155,7 @@ class SessionState:
         self.user = ""
         self.data: Database = Database("")
         self.replication = False
+        self.logical = True  # SQL can be run: not a physical replication connection
         self.backend_pid: int | None = None
         self.cancel_key: bytes | None = None
         self.cancelled = False
@@ -266,6 +278,8 @@ class SessionState:
 
     def plan(self, text: bytes) -> Plan:
         """The plan of a text in this session as it stands (F9 where that is unclear)."""
+        if self.replication and _REPLICATION_COMMAND.match(text):
+            return _REPLICATION_PLAN
         if not self.safe_text or (self.encoding != "UTF8" and not text.isascii()):
             return memo.ENCODING
         if any(waiting.flags & Flag.SETTINGS for waiting in self.pending):
@@ -276,14 +290,20 @@ class SessionState:
             context = None
         return self.engine.plan(text, self.data, context)
 
-    def granules_of(self, plan: Plan) -> tuple[Granule, ...]:
-        """What an answer depends on, all of which must be idle (F4)."""
-        oid = self.data.oid
-        base: tuple[Granule, ...] = (ALL, (oid, 0))
-        snapshot = self.data.snapshot
-        if snapshot is not None and snapshot.login_triggers:
-            base += (self.data.startup,)
-        return base + tuple((oid, relation) for relation in plan.reads)
+    def places_of(
+        self, context: Context, plan: Plan
+    ) -> tuple[tuple[Granule, ...], tuple[int, ...]]:
+        """Granules and slots that an answer depends on, all of which must be idle (F4)."""
+        known = context.places.get(plan.reads)
+        if known is None:
+            oid = self.data.oid
+            granules: tuple[Granule, ...] = (ALL, (oid, 0))
+            snapshot = self.data.snapshot
+            if snapshot is not None and snapshot.login_triggers:
+                granules += (self.data.startup,)
+            granules += tuple((oid, relation) for relation in plan.reads)
+            known = context.places[plan.reads] = granules, tuple(map(slot_of, granules))
+        return known
 
     # Dispatch
 
@@ -355,7 +375,8 @@ class SessionState:
         owed |= pending.closure
         if not owed:
             return
-        alone = not self.pending or (len(self.pending) == 1 and self.pending[0] is pending)
+        # Howdah's own requests leave the state of the transaction as it is.
+        alone = all(earlier is pending or earlier.hidden for earlier in self.pending)
         explicit = alone and (self.status != b"I" or pending.begins)
         pending.autocommit = alone and not explicit
         if explicit and not pending.flags & Flag.MAY_COMMIT:
@@ -428,6 +449,3 @@ class SessionState:
         if plan.kind is Kind.READ or plan.kind is Kind.BYPASS:
             return "bypass"
         return "write" if plan.kind is Kind.WRITE else "other"
-
-    def slots_of(self, granules: tuple[Granule, ...]) -> tuple[int, ...]:
-        return tuple(map(slot_of, granules))

@@ -67,6 +67,13 @@ class Statistics:
         self.statements[_HIT] += 1
         self.fresh_hits += 1
 
+    def time_hits(self, seconds: float) -> None:
+        """The hits since the last call took `seconds` together, written out included."""
+        hits, self.fresh_hits = self.fresh_hits, 0
+        observed = self.seconds["hit"]
+        observed.counts[bisect_left(BUCKETS, seconds / hits)] += hits
+        observed.total += seconds
+
     def count(self, outcome: str, reason: str, amount: int = 1) -> None:
         key = (outcome, reason)
         self.statements[key] = self.statements.get(key, 0) + amount

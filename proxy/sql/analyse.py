@@ -16,9 +16,6 @@ from proxy.sql.facts import Analysis, Facts
 from proxy.sql.literals import hints
 from proxy.sql.utility import statement_facts
 
-# Beyond this many opening brackets the recursive parsers might run out of stack.
-_DEEPEST = 2000
-
 
 def analyse(text: str) -> Analysis:
     """Say what a text holds.
@@ -28,8 +25,6 @@ def analyse(text: str) -> Analysis:
     """
     if "\0" in text:
         return Analysis(text, error="the text holds a zero byte")
-    if text.count("(") + text.count("[") > _DEEPEST:
-        return Analysis(text, error="the text is nested too deeply to be analysed")
     try:
         tree = json.loads(parse_sql_json(text))
         statements: tuple[Facts, ...] = tuple(
@@ -38,7 +33,7 @@ def analyse(text: str) -> Analysis:
     except ParseError as error:
         return Analysis(text, error=str(error.args[0]) if error.args else "syntax error")
     except (RecursionError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        # A tree that is not as expected: nothing is known about the statement.
+        # Nested too deeply, or a tree that is not as expected: nothing is known.
         return Analysis(text, error=f"the parse tree is not understood: {error!r}")
     off, ttl = hints(text)
     return Analysis(text, statements, hint_off=off, hint_ttl=ttl)

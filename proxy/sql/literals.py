@@ -16,8 +16,8 @@ _CLOCK_TEXT = re.compile(_CLOCK, re.IGNORECASE | re.ASCII)
 _CLOCK_BYTES = re.compile(_CLOCK.encode(), re.IGNORECASE)
 
 _SCHEMA_WORDS = re.compile(
-    r"\b(?:execute|create|alter|drop|grant|revoke|reassign|import|security|refresh|rename|"
-    r"attach|detach|call|do|load|prepare|deallocate|discard|query_to_xml\w*|dblink\w*|plan)\b|\bselect\b[^;]*\binto\b",
+    r"\b(?:execute|create|alter|drop|grant|revoke|reassign|load|prepare|deallocate|discard"
+    r"|import\s+foreign|security\s+label|query_to_xml\w*|dblink\w*)\b",
     re.IGNORECASE,
 )
 
@@ -38,7 +38,11 @@ def bytes_say_clock(value: bytes | bytearray | memoryview) -> bool:
 
 
 def may_change_schema(code: str) -> bool:
-    """Tell whether code in SQL or PL/pgSQL could change the catalog; False is certain."""
+    """Tell whether PL/pgSQL could change the catalog or prepared statements.
+
+    False is certain: without these words there is neither DDL nor dynamic SQL in it.
+    Functions that it calls have bodies of their own.
+    """
     return _SCHEMA_WORDS.search(code) is not None
 
 

@@ -214,11 +214,13 @@ def _truncate(tag: str, body: Node) -> Facts:
 
 
 def _do(tag: str, body: Node) -> Facts:
-    code = " ".join(
-        argument["DefElem"]["arg"].get("String", {}).get("sval", "")
+    options = {
+        argument["DefElem"]["defname"]: argument["DefElem"]["arg"].get("String", {}).get("sval", "")
         for argument in body.get("args", ())
-    )
-    return Facts(StatementKind.OPAQUE, tag, dynamic=may_change_schema(code))
+    }
+    known = options.get("language", "plpgsql") == "plpgsql"
+    dynamic = not known or may_change_schema(options.get("as", ""))
+    return Facts(StatementKind.OPAQUE, tag, dynamic=dynamic)
 
 
 def _call(tag: str, body: Node) -> Facts:

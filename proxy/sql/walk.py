@@ -307,12 +307,20 @@ class Walker:
             self.open_columns = True
         for item in body.get("functions", ()):
             function, *definitions = item["List"]["items"]
-            self.node(function)
+            if names == ["unnest"] and len(function["FuncCall"].get("args", ())) > 1:
+                self._unnest(function["FuncCall"])
+            else:
+                self.node(function)
             for definition in definitions:
                 for column in definition.get("List", {}).get("items", ()):
                     self._column_def(column["ColumnDef"])
         for column in body.get("coldeflist", ()):
             self._column_def(column["ColumnDef"])
+
+    def _unnest(self, body: Node) -> None:
+        """`FROM unnest(a, b)` is read as `ROWS FROM (unnest(a), unnest(b))`."""
+        self.calls.add(Call(_name(body["funcname"]), 1))
+        self.body(body, skip=("funcname",))
 
     def _column_def(self, body: Node) -> None:
         """A column of `f() AS x(a date)`: text inside f's answer is read as that type."""

@@ -46,6 +46,11 @@ class StartupPacket:
         value = self.parameters.get("replication", "").lower()
         return value not in ("", "false", "off", "no", "0", "f", "n", "of")
 
+    @property
+    def logical(self) -> bool:
+        """Whether SQL can be run: true but for a physical replication connection."""
+        return not self.replication or self.parameters["replication"].lower() == "database"
+
 
 @dataclass(frozen=True, slots=True)
 class SSLRequest:

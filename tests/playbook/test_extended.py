@@ -160,7 +160,18 @@ def test_a_portal_of_a_hit_exists_when_it_is_asked_for(shared: Engine) -> None:
     player.clear()
     hit(player, reply=REPLY + ready("T"))
     player.client(EXECUTE + messages.SYNC)
-    player.expect("S< P : BEGIN\nS< B\nS< E\nS< P : SELECT x FROM t WHERE id = $1\nS< B\nS< E\nS< E\nS< S")
+    player.expect(
+        """
+        S< P : BEGIN
+        S< B
+        S< E
+        S< P : SELECT x FROM t WHERE id = $1
+        S< B
+        S< E
+        S< E
+        S< S
+        """
+    )
     player.server(PARSED + BOUND + complete("BEGIN") + PARSED + BOUND + ROWS)
     player.expect("")
     player.server(complete("SELECT 0") + ready("T"))
@@ -179,10 +190,7 @@ def test_row_limits_and_named_portals_are_forwarded(shared: Engine) -> None:
     suspended = PARSED + BOUND + row("a") + messages.message(b"s") + ready()
     fill(player, limited, suspended)
     named = (
-        messages.parse(b"", READ)
-        + bind(b"1", portal=b"c")
-        + messages.execute(b"c")
-        + messages.SYNC
+        messages.parse(b"", READ) + bind(b"1", portal=b"c") + messages.execute(b"c") + messages.SYNC
     )
     fill(player, named, PARSED + BOUND + ROWS + ready())
     assert shared.statistics.statements["bypass", "portal"] == 2

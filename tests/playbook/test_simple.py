@@ -309,7 +309,17 @@ def test_set_is_learned_and_a_refused_one_changes_nothing(shared: Engine) -> Non
     one.server(complete("SET") + ready())
     one.clear()
     one.query(READ)
-    one.expect(f"S< P probe\nS< B howdah probe howdah probe\nS< E howdah probe\nS< C Phowdah probe\nS< C Showdah probe\nS< S\nS< Q {READ}")
+    one.expect(
+        f"""
+        S< P probe
+        S< B howdah probe howdah probe
+        S< E howdah probe
+        S< C Phowdah probe
+        S< C Showdah probe
+        S< S
+        S< Q {READ}
+        """
+    )
     one.settings = "UTC"
     one.probed()
     one.server(answer("u"))
