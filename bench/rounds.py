@@ -15,6 +15,11 @@ from bench.scenarios import Scenario
 from bench.systems import Counts, System
 
 
+# A run in which others used more than this share of the CPU time is repeated.
+NOISY = 0.15
+ATTEMPTS = 3
+
+
 @dataclass(frozen=True)
 class Sample:
     """One measurement. CPU and latency in microseconds; CPU is per statement.
@@ -108,10 +113,20 @@ class Bench:
     def _measure(self, scenario: Scenario, system: System, number: int, seconds: int) -> Sample:
         """The better of the runs with each number of load threads."""
         runs = [
-            self._run(scenario, system, number, seconds, threads) for threads in scenario.threads
+            self._quiet_run(scenario, system, number, seconds, threads)
+            for threads in scenario.threads
         ]
         rates = {sample.threads: sample.rate for sample in runs}
         return replace(max(runs, key=lambda sample: sample.rate), rates=rates)
+
+    def _quiet_run(
+        self, scenario: Scenario, system: System, number: int, seconds: int, threads: int
+    ) -> Sample:
+        """One run, repeated while others use too much CPU; the quietest counts, not the best."""
+        runs: list[Sample] = []
+        while len(runs) < ATTEMPTS and (not runs or runs[-1].foreign > NOISY):
+            runs.append(self._run(scenario, system, number, seconds, threads))
+        return min(runs, key=lambda sample: sample.foreign)
 
     def _run(
         self, scenario: Scenario, system: System, number: int, seconds: int, threads: int

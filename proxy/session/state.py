@@ -399,6 +399,7 @@ class SessionState:
 
     def new_pending(self, *, hidden: bool = False) -> Pending:
         pending = Pending(self.now, hidden=hidden)
+        pending.synced = hidden  # Howdah's own requests are whole
         if not self.pending and not self.closure:
             self.closure_version = self.data.version
         self.pending.append(pending)

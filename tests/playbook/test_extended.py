@@ -354,3 +354,22 @@ def test_begin_ahead_of_a_read_in_one_batch(shared: Engine) -> None:
     player.server(begun + REPLY + ready("T"))
     assert player.clear() == (REPLY + ready("T"), b"")
     hit(player, request(b"2"), REPLY + ready("T"))
+
+
+def test_a_batch_behind_a_probe_keeps_its_own_reply(shared: Engine) -> None:
+    """K3: the probe's ReadyForQuery is not the client's."""
+    player = Player(shared)
+    player.query("SET TimeZone = 'UTC'")
+    player.server(complete("SET") + ready())
+    player.clear()
+    player.client(request())
+    _, to_server = player.clear()
+    assert to_server.endswith(request())
+    assert len(player.session.pending) == 2
+    player.probed()
+    player.expect("")
+    player.server(WHOLE)
+    assert player.clear() == (WHOLE, b"")
+    assert not player.session.pending
+    fill(player)
+    hit(player)
