@@ -14,7 +14,6 @@ from bench.load import Load, Pgbench
 from bench.scenarios import Scenario
 from bench.systems import Counts, System
 
-
 # A run in which others used more than this share of the CPU time is repeated.
 NOISY = 0.15
 ATTEMPTS = 3

@@ -99,7 +99,9 @@ class Howdah:
             self.board.server_tls = tls.server_context(settings.tls_certificate, settings.tls_key)
             self.board.certificate = tls.certificate_der(settings.tls_certificate)
         questions = Loader(loader.load_snapshot, loader.catalog_fingerprint)
-        self.catalogs = Catalogs(self.engine, login, questions, settings.max_age)
+        self.catalogs = Catalogs(
+            self.engine, login, questions, settings.max_age, self.board.databases
+        )
         self.watch = ServerWatch(self.engine, self.board, login, settings.max_age)
         self.watch.other_pids = self.catalogs.pids
         self.metrics = Metrics(self.engine)

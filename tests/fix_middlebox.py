@@ -98,17 +98,13 @@ class Link:
             if direction == TO_SERVER:
                 self._startup(source, target)
             while True:
+                head = _take(source, 1)
                 if direction == TO_CLIENT and self.single_byte_answers:
                     # The answer to SSLRequest or GSSENCRequest has no frame.
-                    byte = _take(source, 1)
                     self.single_byte_answers -= 1
-                    target.sendall(byte)
+                    target.sendall(head)
                     continue
-                head = _take(source, 5)
-                if direction == TO_CLIENT and self.single_byte_answers:
-                    self.single_byte_answers -= 1
-                    target.sendall(head[:1])
-                    head = head[1:] + _take(source, 1)
+                head += _take(source, 4)
                 (length,) = struct.unpack_from("!I", head, 1)
                 payload = _take(source, length - 4)
                 self._forward(direction, chr(head[0]), head, payload, target)

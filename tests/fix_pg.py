@@ -265,7 +265,11 @@ def wheel_bindir() -> Path | None:
 
 
 def make_certificates(folder: Path) -> None:
-    """A CA and a certificate for localhost and 127.0.0.1: ca.crt, server.crt, server.key."""
+    """A CA and two certificates for localhost and 127.0.0.1, with their keys.
+
+    ca.crt signs server.crt for PostgreSQL and proxy.crt for Howdah: two, since channel
+    binding would work through two hops that show the same one.
+    """
 
     def openssl(*arguments: str) -> None:
         subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=folder)
@@ -274,17 +278,18 @@ def make_certificates(folder: Path) -> None:
         return ["req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key"]
 
     openssl(*new("ca"), "-x509", "-days", "2", "-subj", "/CN=test ca", "-out", "ca.crt")
-    openssl(*new("server"), "-subj", "/CN=localhost", "-out", "server.csr")
     (folder / "ext").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-    openssl(
-        *["x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key"],
-        *["-CAcreateserial", "-days", "2", "-extfile", "ext", "-out", "server.crt"],
-    )
+    for name in ("server", "proxy"):
+        openssl(*new(name), "-subj", "/CN=localhost", "-out", f"{name}.csr")
+        openssl(
+            *["x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key"],
+            *["-CAcreateserial", "-days", "2", "-extfile", "ext", "-out", f"{name}.crt"],
+        )
 
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ca.crt, server.crt and server.key; skips where there is no openssl."""
+    """The folder of `make_certificates`; skips where there is no openssl."""
     if shutil.which("openssl") is None:
         pytest.skip("no openssl program")
     folder = tmp_path_factory.mktemp("certificates")

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import NamedTuple, TypeVar
 
+from proxy.catalog.bodies import only_touches_its_row
 from proxy.catalog.builtins import (
     AUDITED_SQL_EXTENSIONS,
     CLOCK_TYPES,
@@ -20,6 +21,7 @@ from proxy.catalog.builtins import (
     POPULATING,
     SAFE_TYPES,
     SURE_TYPES,
+    VOLATILE,
     ZONED_TYPES,
     builtin_label,
     extension_label,
@@ -58,7 +60,7 @@ class RelationRow(NamedTuple):
     columns: tuple[str, ...] | None = ()
     types: tuple[int, ...] | None = ()
     virtual: bool = False
-    privileges: str = ""
+    details: str = ""  # owner, privileges, typmods: only for the fingerprint
 
 
 class ExpressionRow(NamedTuple):
@@ -98,6 +100,7 @@ class FunctionRow(NamedTuple):
     row: bool = True
     dynamic: bool = False
     support: tuple[int, ...] = ()
+    body: str = ""  # of short trigger functions in PL/pgSQL
 
 
 class TypeRow(NamedTuple):
@@ -113,9 +116,14 @@ class TypeRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Rows:
-    """Everything that `build` looks at, as read."""
+    """Everything that `build` looks at, as read.
+
+    `surroundings` are hashes of schemas, roles and memberships, which decide about
+    search paths and privileges: they count for the fingerprint alone.
+    """
 
     database: tuple[int, bool, bool] = (0, False, False)
+    surroundings: tuple[str, ...] = ()
     relations: list[RelationRow] = field(default_factory=list)
     inherits: list[tuple[int, int]] = field(default_factory=list)
     foreign_keys: list[tuple[int, int, str, str]] = field(default_factory=list)
@@ -173,7 +181,9 @@ class _Builder:
             ),
             opaque_functions=bool(opaque),
             dynamic_functions=any(
-                row.dynamic or row.language not in ("sql", "plpgsql") for row in opaque
+                row.dynamic or row.language not in ("sql", "plpgsql", "internal")
+                for row in opaque
+                if row.kind != "a"  # an aggregate does what its functions do
             ),
             relations=relations,
             by_oid=by_oid,
@@ -204,8 +214,11 @@ class _Builder:
                 label = _SYSTEM_FUNCTION
             here = found.setdefault(built.schema, {}).setdefault(built.name, [])
             here.append(Function(built.least, built.most, label, built.row))
+        taken = frozenset(row.name for row in self.rows.functions)
         for row in self.rows.functions:
             self.by_oid[row.oid] = _function_label(row)
+            if row.body and not self.rows.operators and only_touches_its_row(row.body, taken):
+                self.by_oid[row.oid] = VOLATILE
         for row in self.rows.functions:
             label = self.by_oid[row.oid]
             if row.kind == "a":
@@ -411,6 +424,7 @@ class _Builder:
             table
             for table, function in self.rows.triggers
             if names.get(function) not in HARMLESS_TRIGGERS
+            and self._label(function).effect is Effect.OPAQUE
         }
         children = _grouped(self.rows.inherits)
         for row in self.rows.expressions:

@@ -197,9 +197,10 @@ SURE_TYPES = CLOCK_TYPES | frozenset(
 # Extensions whose C functions write no relation and run no SQL.
 _AUDITED_EXTENSIONS = frozenset(
     """
-    btree_gin btree_gist citext cube dict_int dict_xsyn fuzzystrmatch hstore intarray isn ltree
+    autoinc btree_gin btree_gist citext cube dict_int dict_xsyn fuzzystrmatch hstore
+    insert_username intarray isn ltree moddatetime
     pg_buffercache pg_freespacemap pg_stat_statements pg_trgm pgcrypto pgstattuple postgis seg
-    sslinfo unaccent uuid-ossp vector
+    sslinfo tcn unaccent uuid-ossp vector
     """.split()
 )
 # Extensions whose IMMUTABLE SQL functions only call qualified built-in functions. They

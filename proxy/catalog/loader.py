@@ -48,7 +48,7 @@ async def _read(connection: asyncpg.Connection[Any]) -> Rows:
         for owner, purpose, domains, functions, used in await connection.fetch(queries.EXPRESSIONS)
     ]
     functions = [
-        FunctionRow(*(*row[:-1], tuple(row[-1])))
+        FunctionRow(*(*row[:-2], tuple(row[-2]), row[-1]))
         for row in await connection.fetch(queries.FUNCTIONS)
     ]
     types = [TypeRow(*(*row[:-1], tuple(row[-1]))) for row in await connection.fetch(queries.TYPES)]
@@ -60,7 +60,9 @@ async def _read(connection: asyncpg.Connection[Any]) -> Rows:
     used.update(oid for _, _, oid in operators)
     used.update(oid for row in types if row.oid >= queries.FIRST_USER_OID for oid in row.functions)
     used.discard(0)
+    surroundings = await connection.fetchrow(queries.SURROUNDINGS)
     return Rows(
+        surroundings=tuple(surroundings or ()),
         database=tuple(database or (0, False, False)),
         relations=relations,
         inherits=[(row[0], row[1]) for row in await connection.fetch(queries.INHERITS)],

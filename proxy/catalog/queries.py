@@ -33,7 +33,8 @@ from pg_catalog.pg_database d where d.datname = pg_catalog.current_database()
 RELATIONS = """
 select c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence::text,
        c.relhasrules, c.relispartition, c.relrowsecurity, a.names, a.types,
-       coalesce(a.virtual, false), coalesce(c.relacl::text, '') || coalesce(a.acl, '')
+       coalesce(a.virtual, false),
+       pg_catalog.md5(pg_catalog.concat_ws(';', c.relowner, c.relacl::text, a.details))
 from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 left join (
@@ -41,7 +42,9 @@ left join (
            pg_catalog.array_agg(attname::text order by attnum) as names,
            pg_catalog.array_agg(atttypid order by attnum) as types,
            pg_catalog.bool_or(attgenerated = 'v') as virtual,
-           pg_catalog.string_agg(attacl::text, ',' order by attnum) as acl
+           pg_catalog.string_agg(
+               pg_catalog.concat_ws(':', atttypmod, attcollation, attacl::text), ','
+               order by attnum) as details
     from pg_catalog.pg_attribute
     where attrelid >= 16384 and attnum > 0 and not attisdropped
     group by attrelid
@@ -49,6 +52,22 @@ left join (
 where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S', 'c')
   and (c.oid >= 16384 or n.nspname in ('pg_catalog', 'information_schema'))
 order by c.oid
+"""
+
+# What decides about effective search paths and privileges; only its sameness matters.
+# Roles and their members belong to the cluster, but are what USAGE depends on.
+_ROLES = """
+       (select pg_catalog.md5(pg_catalog.string_agg(
+            pg_catalog.concat_ws(':', oid, rolname, rolsuper, rolinherit, rolbypassrls), ','
+            order by oid)) from pg_catalog.pg_roles),
+       (select pg_catalog.md5(pg_catalog.string_agg(m::text, ',' order by roleid, member, m::text))
+        from pg_catalog.pg_auth_members m)
+"""
+SURROUNDINGS = f"""
+select (select pg_catalog.md5(pg_catalog.string_agg(
+            pg_catalog.concat_ws(':', oid, nspname, nspowner, nspacl::text), ',' order by oid))
+        from pg_catalog.pg_namespace where nspname !~ '^pg_(toast_)?temp_'),
+{_ROLES}
 """
 
 INHERITS = """
@@ -147,7 +166,9 @@ select p.oid, n.nspname::text, p.proname::text, (p.pronargs - p.pronargdefaults)
        p.prosrc ~* '{_SCHEMA_WORDS}' or (l.lanname = 'sql' and p.prosrc ~* '{_SELECT_INTO}'),
        case when g.aggfnoid is null then '{{}}' else array[
            g.aggtransfn, g.aggfinalfn, g.aggcombinefn, g.aggserialfn, g.aggdeserialfn,
-           g.aggmtransfn, g.aggminvtransfn, g.aggmfinalfn]::pg_catalog.oid[] end
+           g.aggmtransfn, g.aggminvtransfn, g.aggmfinalfn]::pg_catalog.oid[] end,
+       case when l.lanname = 'plpgsql' and p.prorettype = 2279
+                 and pg_catalog.length(p.prosrc) < 4000 then p.prosrc else '' end
 from pg_catalog.pg_proc p
 join pg_catalog.pg_namespace n on n.oid = p.pronamespace
 join pg_catalog.pg_language l on l.oid = p.prolang
@@ -241,6 +262,8 @@ FINGERPRINT = (
         + ")"
         for catalog, key in _FINGERPRINTED.items()
     )
+    + ","
+    + _ROLES
     + """, (select pg_catalog.count(*)::text || ':' || coalesce(pg_catalog.sum(
     pg_catalog.hashint8extended(objid::bigint, refobjid::bigint)), 0)::text
     from pg_catalog.pg_depend

@@ -203,6 +203,21 @@ class CatalogSnapshot:
                 return here[name]
         return None
 
+    def effect_of_types(self, oids: Iterable[int]) -> Effect:
+        """What reading text as these types can do; a clock in it counts as HARMLESS."""
+        wanted = set(oids)
+        worst = Effect.SAFE
+        for here in self.types.values():
+            for found in here.values():
+                if found.oid in wanted:
+                    wanted.discard(found.oid)
+                    effect = found.label.effect
+                    if effect is Effect.SAFE and found.zoned:
+                        effect = Effect.HARMLESS
+                    worst = max(worst, effect)
+        # A type that is not known may run anything.
+        return Effect.OPAQUE if wanted else worst
+
     def operator_label(self, schema: str | None, name: str, path: Iterable[str] | None) -> Label:
         """The worst verdict on the operators that a name could mean."""
         return _worst(self.operators, schema, name, path)

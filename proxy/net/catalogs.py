@@ -29,9 +29,11 @@ from proxy.reasons import Reason
 if TYPE_CHECKING:
     from proxy.session.engine import Engine
 
-# Seconds between polls at most, and between tries where the role is refused.
+# Seconds between polls at most, and between tries where the role is refused. A database
+# that is gone is not asked for again before a session is in one of that name.
 POLL_LIMIT = 20.0
 REFUSED_PAUSE = 30.0
+_GLANCE = 1.0
 
 _log = logging.getLogger("howdah.catalog")
 
@@ -53,7 +55,13 @@ class CatalogKeeper:
     """Keeps the engine's snapshot of one database true."""
 
     def __init__(
-        self, engine: Engine, database: str, login: Login, loader: Loader, max_age: float | None
+        self,
+        engine: Engine,
+        database: str,
+        login: Login,
+        loader: Loader,
+        max_age: float | None,
+        inhabited: Callable[[], set[str]] = set,
     ) -> None:
         self.database = database
         self.own = OwnConnection(login, database)
@@ -64,6 +72,8 @@ class CatalogKeeper:
         self._wake = asyncio.Event()
         self._waiting: list[Callable[[], None]] = []
         self._fingerprint: str | None = None
+        self._inhabited = inhabited
+        self._refused_at: float | None = None
         # When the last successful look at the catalog was sent off.
         self._true_at = monotonic()
         self._complaint = Complaint(f"catalog of database {database!r}")
@@ -91,6 +101,10 @@ class CatalogKeeper:
         self._wake.clear()
         waiting, self._waiting = self._waiting, []
         sent = monotonic()
+        if self._refused_at is not None and not waiting:
+            recently = sent - self._refused_at < REFUSED_PAUSE
+            if recently or self.database not in self._inhabited():
+                return _GLANCE
         try:
             # The cheap question first, also after DDL: opaque statements ask often and
             # change the catalog rarely. A change behind it shows at the next look.
@@ -108,10 +122,14 @@ class CatalogKeeper:
             return self._backoff.pause()
         except Refused as error:
             self._complaint.say(f"cannot be read, statements are only forwarded there: {error}")
-            return self._without(waiting)
+            self._refused_at = sent
+            self._without(waiting)
+            return _GLANCE
         except Exception as error:
             _log.exception("catalog of database %r cannot be read: %r", self.database, error)
-            return self._without(waiting)
+            self._without(waiting)
+            return REFUSED_PAUSE
+        self._refused_at = None
         self._true_at = sent
         self._complaint.over()
         self._backoff.reset()
@@ -119,7 +137,7 @@ class CatalogKeeper:
             done()
         return self._interval
 
-    def _without(self, waiting: list[Callable[[], None]]) -> float:
+    def _without(self, waiting: list[Callable[[], None]]) -> None:
         """Go on without a catalog: nothing of this database is answered from memory.
 
         What waits for a new catalog (F12) need not wait longer: none stands.
@@ -127,7 +145,6 @@ class CatalogKeeper:
         self._give_up()
         for done in waiting:
             done()
-        return REFUSED_PAUSE
 
     def _give_up(self) -> None:
         self._fingerprint = None
@@ -137,18 +154,33 @@ class CatalogKeeper:
 class Catalogs:
     """The keepers of all databases that sessions have been in."""
 
-    def __init__(self, engine: Engine, login: Login, loader: Loader, max_age: float | None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        login: Login,
+        loader: Loader,
+        max_age: float | None,
+        inhabited: Callable[[], set[str]],
+    ) -> None:
         self._engine = engine
         self._login = login
         self._loader = loader
         self._max_age = max_age
+        self._inhabited = inhabited
         self._keepers: dict[str, tuple[CatalogKeeper, asyncio.Task[None]]] = {}
 
     def reload(self, database: str, done: Callable[[], None] | None = None) -> None:
         """Read the catalog of `database` afresh, install it, call `done` (F12)."""
         known = self._keepers.get(database)
         if known is None:
-            keeper = CatalogKeeper(self._engine, database, self._login, self._loader, self._max_age)
+            keeper = CatalogKeeper(
+                self._engine,
+                database,
+                self._login,
+                self._loader,
+                self._max_age,
+                self._inhabited,
+            )
             task = tasks.spawn(keeper.run(), f"catalog {database}")
             self._keepers[database] = keeper, task
         else:
@@ -161,11 +193,12 @@ class Catalogs:
         return {pid for pid in pids if pid is not None}
 
     def problems(self) -> list[str]:
-        """Databases whose catalog cannot be read now, with the reason."""
+        """Databases with sessions whose catalog cannot be read now, with the reason."""
+        inhabited = self._inhabited()
         return [
             f"catalog of database {keeper.database!r} {keeper.problem}"
             for keeper, _ in self._keepers.values()
-            if keeper.problem is not None
+            if keeper.problem is not None and keeper.database in inhabited
         ]
 
     async def close(self) -> None:

@@ -19,16 +19,13 @@ from typing import TYPE_CHECKING, cast
 from proxy import tasks
 from proxy.errors import HowdahError, ProtocolError, StartupError, UpstreamError
 from proxy.net import cancel, logs, tls, upstream
-from proxy.net.flow import Hold, Valve
+from proxy.net.flow import Hold, Outlet, Valve
 from proxy.net.scram_guard import ScramGuard
 from proxy.session.core import Session
 from proxy.wire import messages, startup
 
 if TYPE_CHECKING:
     from proxy.net.switchboard import Switchboard
-
-# More bytes than this in one turn are written piece by piece, without copying them.
-_JOIN_LIMIT = 64 * 1024
 
 
 class Phase(enum.Enum):
@@ -47,6 +44,7 @@ class Client(asyncio.Protocol):
 
     transport: asyncio.Transport
     valve: Valve
+    outlet: Outlet
 
     def __init__(self, board: Switchboard, *, local: bool) -> None:
         # For the life of the connection.
@@ -70,7 +68,6 @@ class Client(asyncio.Protocol):
         # How it ends.
         self._here = False  # the client's transport can still be written to
         self._told_lost = False
-        self._choked = False  # the client does not take its answers
 
     # --- asyncio's side -------------------------------------------------------
 
@@ -78,6 +75,7 @@ class Client(asyncio.Protocol):
         # uvloop's transports are not subclasses of asyncio's.
         self.transport = cast(asyncio.Transport, transport)
         self.valve = Valve(self.transport)
+        self.outlet = Outlet(self.transport)
         self._here = True
         upstream.set_options(transport)
         self._board.clients.add(self)
@@ -99,7 +97,7 @@ class Client(asyncio.Protocol):
         except Exception as error:
             self.failed(error)
             return
-        if self._choked and session.to_client:
+        if self.outlet.full and session.to_client:
             # It asks for more answers from memory than it reads: memory stays bounded.
             self.valve.hold(Hold.SELF_SLOW)
         self.flush()
@@ -116,6 +114,7 @@ class Client(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._here = False
+        self.outlet.drop()
         self._stop_timer()
         if exc is not None:
             self.log.debug("client connection lost: %s", exc)
@@ -127,12 +126,14 @@ class Client(asyncio.Protocol):
         self._forget_if_over()
 
     def pause_writing(self) -> None:
-        self._choked = True
+        self.outlet.full = True
         if self.upstream is not None:
             self.upstream.valve.hold(Hold.PEER_SLOW)
 
     def resume_writing(self) -> None:
-        self._choked = False
+        self.outlet.full = False
+        if not self.outlet.pour():
+            return
         self.valve.release(Hold.SELF_SLOW)
         if self.upstream is not None:
             self.upstream.valve.release(Hold.PEER_SLOW)
@@ -230,7 +231,7 @@ class Client(asyncio.Protocol):
             return
         if transport is None or not self._here:
             return
-        self.transport = transport
+        self.transport = self.outlet.transport = transport
         self.valve.moved(transport)
         self.valve.release(Hold.CONNECTING)
         self._secure = True
@@ -323,12 +324,14 @@ class Client(asyncio.Protocol):
         out = session.to_server
         if out:
             if self.upstream is not None:
-                self._traffic["upstream_out"] += _write(self.upstream.transport, out)
+                data = out[0] if len(out) == 1 else b"".join(out)
+                self._traffic["upstream_out"] += len(data)
+                self.upstream.transport.write(data)
             out.clear()
         out = session.to_client
         if out:
             if self._here:
-                self._traffic["client_out"] += _write(self.transport, out)
+                self._traffic["client_out"] += self.outlet.put(out)
             out.clear()
         if session.close_client or session.close_server:
             self._obey(session)
@@ -384,9 +387,8 @@ class Client(asyncio.Protocol):
     def refuse(self, error: HowdahError) -> None:
         """Tell a client without a session why it is turned away."""
         if self._here:
-            self.transport.write(
-                messages.error_response(error.sqlstate, error.message, hint=error.hint)
-            )
+            message = messages.error_response(error.sqlstate, error.message, hint=error.hint)
+            self.outlet.put([message])
         self._close()
 
     @property
@@ -448,7 +450,7 @@ class Client(asyncio.Protocol):
         if self.phase is not Phase.LIVE:
             self.phase = Phase.CLOSED
         if self._here:
-            self.transport.close()
+            self.outlet.close()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -461,19 +463,6 @@ class Client(asyncio.Protocol):
             if self in self._board.clients:
                 self._board.gone(self)
                 self.log.debug("closed")
-
-
-def _write(transport: asyncio.Transport, out: list[bytes]) -> int:
-    """Write all of `out` in one go; return how many bytes that was."""
-    if len(out) == 1:
-        transport.write(out[0])
-        return len(out[0])
-    size = sum(map(len, out))
-    if size > _JOIN_LIMIT:
-        transport.writelines(out)
-    else:
-        transport.write(b"".join(out))
-    return size
 
 
 def _peer(transport: asyncio.BaseTransport) -> str:

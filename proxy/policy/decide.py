@@ -254,7 +254,7 @@ def _ddl(facts: Facts, situation: Situation) -> Plan:
             code = judge(query, catalog, path)
             if query.kind is not StatementKind.SELECT or query.targets:
                 code.add(Effect.OPAQUE, Reason.DDL)
-        opaque = code.effect is Effect.OPAQUE or catalog.event_triggers
+        opaque = code.effect is Effect.OPAQUE or catalog.event_triggers or catalog.opaque_types
     runs = catalog is None or (catalog.opaque_functions and facts.tag not in _PURE_DDL)
     flags = Flag.SCHEMA | (_OPAQUE_FLAGS if opaque else Flag.NONE)
     if facts.temporary:
@@ -289,7 +289,10 @@ def _lock(facts: Facts, situation: Situation) -> Plan:
 
 def _transaction(facts: Facts, situation: Situation) -> Plan:
     control = Control(facts.control)
-    flags = Flag.MAY_COMMIT if facts.commits else Flag.NONE
+    # What follows a ROLLBACK in the same request commits by itself; a lone one is
+    # recognised by its tag.
+    ends = facts.commits or control in (Control.ROLLBACK, Control.CHAIN)
+    flags = Flag.MAY_COMMIT if ends else Flag.NONE
     if facts.isolation:
         flags |= Flag.ISOLATION
     elif control is Control.BEGIN:

@@ -69,7 +69,13 @@ class Session(Express, ServerSide):
         self.now = now
         if self.terminating or self.server_gone:
             return
-        if self.hot and not self._batch and not self._client_buffer and self.express(data):
+        if (
+            self.hot
+            and not self._batch
+            and not self._client_buffer
+            and not self._client_skip
+            and self.express(data)
+        ):
             return
         if self._client_skip:
             taken = min(self._client_skip, len(data))
@@ -179,17 +185,16 @@ class Session(Express, ServerSide):
         elif kind == 0x58:  # Terminate
             self.terminating = True
             self.send(message)
-            self.close_client = True
             self.client_gone = True
-            if not self.pending:
-                self.close_server = True
+            # What was asked for before is still answered.
+            if not self.pending or self.copy_both:
+                self.close_client = self.close_server = True
         else:
             self.send(message)
 
     def _opaque_request(self, reason: Reason) -> None:
         """A request that nobody can see through, with a ReadyForQuery of its own (F9)."""
-        pending = self.new_pending()
-        pending.simple = pending.synced = True
+        pending = self.simple_pending()
         plan = memo.opaque(reason)
         pending.plans.append(("write", reason))
         self.note(pending, plan)
@@ -212,8 +217,8 @@ class Session(Express, ServerSide):
         if self.server_gone:
             self.close_client = True
             return
-        if not self.started or self._client_skip:
-            # Half a message cannot be ended: PostgreSQL sees the end of the stream.
+        if not self.started or self._client_skip or self.copy_both:
+            # Half a message, or a stream, cannot be ended: PostgreSQL sees the end of the stream.
             self.close_server = self.close_client = True
             return
         if self.copy_in:

@@ -25,8 +25,14 @@ from proxy.session.statistics import Statistics
 if TYPE_CHECKING:
     from proxy.session.core import Session
 
-# Texts whose plans are remembered, per context; all are forgotten beyond that.
+# What is remembered of texts and settings; beyond that all of it is forgotten, and
+# found again as it is asked for. Plans: texts per context, bytes of text in all.
 PLAN_LIMIT = 20_000
+PLAN_BYTES = 32 * 1024 * 1024
+PLAN_OVERHEAD = 400  # of a plan and its place in the dict, in bytes
+LONG_TEXT = 16 * 1024  # longer texts are analysed each time
+TRANSITION_LIMIT = 4096
+CONTEXT_LIMIT = 1000  # per database
 
 
 class Shell(Protocol):
@@ -82,6 +88,7 @@ class Engine:
         self.transitions: dict[tuple[int, int, bytes], Context] = {}
         self._shell = shell
         self._next_context = 1
+        self._plan_bytes = 0
         self._start_gate: Fence | None = None
         self._suspension: Fence | None = None
 
@@ -147,9 +154,7 @@ class Engine:
         """Use `rules` from now on; what was stored under the old ones goes."""
         self.rules = rules
         for database in self.databases.values():
-            database.plans.clear()
-            for context in database.contexts.values():
-                context.plans.clear()
+            self._forget_plans(database)
         self.epoch("rules")
 
     # Contexts and plans
@@ -176,6 +181,8 @@ class Engine:
                 problem = Reason.SESSION_TEMPORARY
             elif not key.read_committed:
                 problem = Reason.ISOLATION
+            if len(database.contexts) >= CONTEXT_LIMIT:
+                self._retire(database)
             context = Context(self._next_context, database, key, problem)
             self._next_context += 1
             database.contexts[key] = context
@@ -186,8 +193,6 @@ class Engine:
         plans = database.plans if context is None else context.plans
         plan = plans.get(text)
         if plan is None:
-            if len(plans) >= PLAN_LIMIT:
-                plans.clear()
             situation = Situation(
                 database=database.name,
                 role="" if context is None else context.answer.role,
@@ -195,8 +200,29 @@ class Engine:
                 catalog=database.snapshot,
                 rules=self.rules,
             )
-            plan = plans[text] = plan_for(text, situation, self.statement_limit)
+            plan = plan_for(text, situation, self.statement_limit)
+            if len(text) <= LONG_TEXT:
+                self._remember(plans, text, plan)
         return plan
+
+    def _remember(self, plans: dict[bytes, Plan], text: bytes, plan: Plan) -> None:
+        self._plan_bytes += len(text) + PLAN_OVERHEAD
+        if len(plans) >= PLAN_LIMIT or self._plan_bytes > PLAN_BYTES:
+            for database in self.databases.values():
+                self._forget_plans(database)
+            self._plan_bytes = 0
+        plans[text] = plan
+
+    def _forget_plans(self, database: Database) -> None:
+        database.plans.clear()
+        for context in database.contexts.values():
+            context.plans.clear()
+
+    def learn(self, transition: tuple[int, int, bytes], context: Context) -> None:
+        """Remember where a SET leads: from login and present context, by its text (K3)."""
+        if len(self.transitions) >= TRANSITION_LIMIT:
+            self.transitions.clear()
+        self.transitions[transition] = context
 
     # Fences
 
@@ -220,8 +246,16 @@ class Engine:
         database.schema_fences += 1
 
     def schema_down(self, database: Database, fence: Fence) -> None:
-        """The catalog stands again: count the DDL as done and lower its fence (F12)."""
+        """The catalog stands again: count the DDL as done and lower its fence (F12).
+
+        Even with the catalog as before, names may resolve otherwise and roles may be
+        others: every session is asked again, in all databases after a cluster-wide
+        command (F9).
+        """
         database.schema_fences -= 1
+        for touched in list(self.databases.values()):
+            if touched is database or ALL in fence.granules:
+                self._retire(touched)
         self.lower(fence)
 
     # Trust in the upstream

@@ -85,7 +85,9 @@ class Express(ClientSide):
         entry = self.engine.store.get(key)
         if entry is None:
             return (
-                statement.upstream and self._forward(data, statement.text, key, key[2]) is not None
+                statement.upstream
+                and not statement.unusual
+                and self._forward(data, statement.text, key, key[2]) is not None
             )
         if (describe and entry.description is None) or not self._holds(entry):
             return False
@@ -114,6 +116,8 @@ class Express(ClientSide):
         entry = self.engine.store.get(key)
         statement = Statement(b"", data[:parse_size], self.epoch, self.data.version)
         if entry is None:
+            if statement.unusual:
+                return False
             pending = self._forward(data, statement.text, key, parameters)
             if pending is None:
                 return False

@@ -49,7 +49,9 @@ PROBE_SQL = f"""SELECT pg_catalog.pg_backend_pid(),
  pg_catalog.current_setting('transaction_timeout', true),
  EXISTS (SELECT 1 FROM pg_catalog.pg_class WHERE relnamespace {_TEMP})
  OR EXISTS (SELECT 1 FROM pg_catalog.pg_proc WHERE pronamespace {_TEMP})
- OR EXISTS (SELECT 1 FROM pg_catalog.pg_type WHERE typnamespace {_TEMP})
+ OR EXISTS (SELECT 1 FROM pg_catalog.pg_type WHERE typnamespace {_TEMP}),
+ (SELECT oid FROM pg_catalog.pg_roles WHERE rolname {_EQ} session_user),
+ (SELECT oid FROM pg_catalog.pg_roles WHERE rolname {_EQ} current_user)
 """.replace("\n", " ")
 
 # Prepared statements of the session: opaque code may have replaced them.
@@ -76,7 +78,10 @@ Identity = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The row, decoded. `identity` is system identifier, timeline, postmaster start."""
+    """The row, decoded. `identity` is system identifier, timeline, postmaster start.
+
+    Roles come as names, for rules, and as OIDs: a name can pass to another role.
+    """
 
     pid: int
     database: int
@@ -90,6 +95,8 @@ class Answer:
     idle_timeout: float | None
     defers: bool
     temporary: bool
+    login_oid: int = 0
+    role_oid: int = 0
     statements: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
@@ -117,7 +124,9 @@ def decode(payload: bytes) -> Answer:
             idle_timeout=min(timeouts, default=None),
             defers=not idle_block and not block,
             temporary=row[14] == "t",
-            statements=json.loads(row[15] or "{}") if len(row) > 15 else {},
+            login_oid=int(row[15] or 0),
+            role_oid=int(row[16] or 0),
+            statements=json.loads(row[17] or "{}") if len(row) > 17 else {},
         )
     except (ValueError, IndexError, TypeError) as error:
         raise ProtocolError(f"the answer to the session probe cannot be read: {error}") from error

@@ -12,7 +12,7 @@ from hashlib import md5
 
 from proxy.cache.fences import ALL
 from proxy.errors import ProtocolError
-from proxy.policy.plan import NOTHING, Flag
+from proxy.policy.plan import NOTHING, Control, Flag
 from proxy.reasons import Reason
 from proxy.session import probe
 from proxy.session.context import Context
@@ -27,6 +27,8 @@ _READ = frozenset(b"ZSKEC123tnIsGHWTR")
 _BULK = frozenset(b"Dd2Tnt")
 # May come at any time, and belong to no request.
 _ASYNCHRONOUS = frozenset(b"SAN")
+# One of these ends the answer to each extended message.
+_TERMINAL = frozenset(b"123TnCIs")
 # A message that is read is not held beyond this many bytes; it passes in pieces.
 _HOLD = 256 * 1024
 
@@ -136,12 +138,16 @@ class ServerSide(SessionState):
             if kind == head.prefix[0]:
                 head.prefix.pop(0)
             return kind == 0x4E, False
+        if kind in _TERMINAL:
+            head.received += 1
         if kind == 0x31:  # ParseComplete
             head.parsed += 1
         elif kind == 0x43:  # CommandComplete
             head.tag = payload[:-1]
         elif kind == 0x47:  # CopyInResponse
             self._copy_in(head)
+        elif kind == 0x57:  # CopyBothResponse
+            self.copy_both = True
         return True, self._offer(head, kind, size)
 
     def _offer(self, head: Pending, kind: int, size: int) -> bool:
@@ -251,6 +257,13 @@ class ServerSide(SessionState):
             # The BEGIN in front of a Query failed: the Query is skipped up to a Sync.
             self.send(messages.SYNC)
         head.prefix.clear()
+        if head.mixed and head.received < head.expected:
+            # An extended message in front of a Query failed: PostgreSQL skips the Query.
+            head.synced = head.simple = False
+            while len(self.pending) > 1 and not head.synced:
+                following = self.pending.pop(1)
+                self._absorb(head, following)
+                head.synced = following.synced and not following.simple
         for name, replaced in reversed(head.parses[head.parsed :]):
             if replaced is None:
                 self.statements.pop(name, None)
@@ -264,7 +277,7 @@ class ServerSide(SessionState):
     def _ready(self, head: Pending) -> bool:
         """`head` has ended; whether the client sees the ReadyForQuery."""
         self.pending.pop(0)
-        self.copy_in = False
+        self.copy_in = self.copy_both = False
         self.cancelled = False
         if head.probe_epoch is not None:
             self._probe_answered(head)
@@ -324,14 +337,16 @@ class ServerSide(SessionState):
         if head.error is not None:
             # Only plain statements outside of an explicit transaction: an ERROR undid all.
             return head.autocommit and bool(head.flags & Flag.PLAIN) and head.error[0] == "ERROR"
-        return head.tag == b"ROLLBACK" and len(head.plans) == 1 and not head.closure
+        lone = head.control in (Control.COMMIT, Control.ROLLBACK)
+        return lone and head.tag == b"ROLLBACK"
 
     def _learn(self, head: Pending) -> None:
         """A SET by itself has ended: refused, it changed nothing; else its effect may be known."""
         if self.pending or head.learn is None:
             return
         if head.error is not None:
-            self._settings_are(head.before, head)
+            if not head.flags & Flag.SEVERAL:
+                self._settings_are(head.before, head)
             return
         known = self.engine.transitions.get(head.learn)
         if known is not None and known.live:
@@ -370,10 +385,10 @@ class ServerSide(SessionState):
         self.context = self.path_context = context
         if context is None:
             return
-        if self.login_context is None:
+        if head.probe_epoch == 0 and self.login_context is None:
             self.login_context = context
         if self.learning is not None and self.learning.learn is not None:
-            self.engine.transitions[self.learning.learn] = context
+            self.engine.learn(self.learning.learn, context)
             self._settings_are(context, self.learning)
 
     def _finish_fill(self, head: Pending) -> None:

@@ -9,8 +9,11 @@ that is deferred, T2), or forwarded.
 
 from __future__ import annotations
 
+import re
+
 from proxy.cache.fills import Fill
 from proxy.cache.store import MAX_FREQUENCY, Entry, Key
+from proxy.catalog.snapshot import Effect
 from proxy.policy import memo
 from proxy.policy.plan import Control, Flag, Kind, Plan
 from proxy.reasons import Reason
@@ -24,6 +27,12 @@ P, B, D, E, C = b"PBDEC"
 _PLAIN_EXECUTE = messages.execute(b"")
 _DESCRIBE_PORTAL = messages.message(b"D", b"P\x00")
 _TAGS = {Control.BEGIN: b"BEGIN", Control.COMMIT: b"COMMIT", Control.ROLLBACK: b"ROLLBACK"}
+
+# The word that the command tag of a BEGIN depends on; behind a comment it is not sought.
+_BEGIN = re.compile(rb"\s*BEGIN\b", re.IGNORECASE)
+_BEGINS = re.compile(rb"\s*(?:BEGIN|START)\b", re.IGNORECASE)
+# Longer texts of SET are not remembered.
+_LEARNED_TEXT = 256
 
 Batch = list[tuple[int, bytes]]
 
@@ -50,7 +59,7 @@ class ClientSide(SessionState):
     def _query_slowly(self, message: bytes) -> None:
         plan = self.plan(message[HEADER:-1]) if message[-1] == 0 else memo.UNPARSABLE
         if self._answer_control(plan, message[HEADER:-1]):
-            self.reply(messages.command_complete(_TAGS[plan.control]))
+            self.reply(messages.command_complete(_tag(plan, message[HEADER:-1])))
             self.reply(messages.READY_BLOCK if self.block else messages.READY_IDLE)
             self._close_unnamed()
             return
@@ -68,15 +77,12 @@ class ClientSide(SessionState):
         before = self.context
         epoch = self.epoch
         quiet = not self.pending and self.status == b"I" and self.deferred is None
-        pending = self.new_pending()
-        pending.simple = pending.synced = True
+        pending = self.simple_pending()
         pending.fill, pending.context = fill, before
         pending.plans.append(("miss" if fill else self.outcome(plan), reason))
-        if quiet and plan.flags & Flag.DETERMINISTIC and before and self.login_context:
-            pending.learn = (self.login_context.id, before.id, message)
-            pending.before = before
-            pending.before_epoch = epoch
         self.note(pending, plan)
+        if quiet:
+            self._learns(pending, plan, message[HEADER:-1], before, epoch)
         self.send_begin(pending)
         self._before_set_transaction(plan, pending)
         self.dispatch(pending)
@@ -86,6 +92,17 @@ class ClientSide(SessionState):
         self.ghost_portal = None
         self.portals.pop(b"", None)
         self.send(message)
+
+    def _learns(
+        self, pending: Pending, plan: Plan, text: bytes, before: Context | None, epoch: int
+    ) -> None:
+        """Remember that `pending` is just a SET (or the like) in the context `before` (K3)."""
+        login = self.login_context
+        if login is None or before is None or len(text) > _LEARNED_TEXT:
+            return
+        if plan.flags & Flag.DETERMINISTIC and not plan.flags & (Flag.MAY_COMMIT | Flag.OPAQUE):
+            pending.learn = (login.id, before.id, text)
+            pending.before, pending.before_epoch = before, epoch
 
     def _close_unnamed(self) -> None:
         """A Query that PostgreSQL has not seen ends the unnamed statement and portal (R2)."""
@@ -177,6 +194,7 @@ class ClientSide(SessionState):
             if (
                 control is not Control.BEGIN
                 or not plan.flags & Flag.DEFERRABLE
+                or not _BEGINS.match(text)
                 or not self.hot
                 or self.status != b"I"
                 or context is None
@@ -337,10 +355,24 @@ class ClientSide(SessionState):
         self.reply(messages.BIND_COMPLETE)
         if describe:
             self.reply(messages.NO_DATA)
-        self.reply(messages.command_complete(_TAGS[plan.control]))
+        self.reply(messages.command_complete(_tag(plan, statement.text)))
         if last:
             self.reply(messages.READY_BLOCK if self.block else messages.READY_IDLE)
         return True
+
+    def _plan_of(self, statement: Statement) -> Plan:
+        """The plan of a prepared statement, its declared parameter types included."""
+        plan = self.plan(statement.text)
+        if statement.unusual:
+            snapshot = self.data.snapshot
+            effect = (
+                Effect.OPAQUE if snapshot is None else snapshot.effect_of_types(statement.unusual)
+            )
+            if effect is Effect.OPAQUE:
+                return memo.UNKNOWN_STATEMENT
+            if effect is not Effect.SAFE and plan.kind is Kind.READ:
+                return Plan(Kind.BYPASS, Reason.UNKNOWN_TYPE)
+        return plan
 
     def forward_batch(self, batch: Batch, *, syncs: bool = False) -> None:
         """Send extended messages upstream, whatever the client wrote (R1).
@@ -367,6 +399,7 @@ class ClientSide(SessionState):
             self.send_begin(pending)
             if fresh:
                 self._restore_unnamed(batch, pending)
+        pending.expected += len(batch)
         plans = [self._register(kind, message, pending) for kind, message in batch]
         known = [plan for plan in plans if plan is not None]
         for plan in known:
@@ -375,12 +408,12 @@ class ClientSide(SessionState):
         if fresh and syncs and len(known) == 1 and known[0].kind is Kind.READ:
             fill = self._fill_of_batch(batch, known[0], obstacle, pending)
             pending.fill, pending.context = fill, before
-        if quiet and len(known) == 1 and known[0].flags & Flag.DETERMINISTIC and before:
-            bound = next(message for kind, message in batch if kind == B)
-            statement = self.statements.get(messages.decode_bind(bound[HEADER:]).statement)
-            if statement is not None and self.login_context is not None:
-                pending.learn = (self.login_context.id, before.id, statement.text)
-                pending.before, pending.before_epoch = before, epoch
+        if quiet and fresh and syncs and len(known) == 1:
+            bound = self._bind_of(batch, 1 if batch[0][0] == P else 0)
+            if bound is not None:
+                statement = self.statements.get(messages.decode_bind(bound).statement)
+                if statement is not None:
+                    self._learns(pending, known[0], statement.text, before, epoch)
         self.dispatch(pending)
         out.extend(message for _, message in batch)
         self.send(b"".join(out) if len(out) > 1 else (out[0] if out else b""))
@@ -394,6 +427,7 @@ class ClientSide(SessionState):
             self.send_probe()
         pending = self._open_pending()
         self.send_begin(pending)
+        pending.expected += 1
         self._register(kind, prefix, pending)
         if kind == P:
             name, _ = messages.cut_name(prefix[HEADER:])
@@ -451,7 +485,7 @@ class ClientSide(SessionState):
             if known is None or known.suspect:
                 plan = memo.UNKNOWN_STATEMENT
             else:
-                plan = self.plan(known.text)
+                plan = self._plan_of(known)
             self.portals[bind.portal] = plan
             if not bind.portal:
                 self.ghost_portal = None
@@ -501,6 +535,13 @@ class ClientSide(SessionState):
         if pending.plans:
             pending.plans[-1] = ("miss" if fill is not None else "bypass", reason)
         return fill
+
+
+def _tag(plan: Plan, text: bytes) -> bytes:
+    """The command tag of a BEGIN, COMMIT or ROLLBACK, however it is spelled."""
+    if plan.control is Control.BEGIN and not _BEGIN.match(text):
+        return b"START TRANSACTION"
+    return _TAGS[plan.control]
 
 
 def _text_of(parse: bytes) -> bytes:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from proxy.cache.fences import ALL, Fence, Granule, slot_of
 from proxy.cache.fills import Fill
 from proxy.policy import memo
-from proxy.policy.plan import NOTHING, Closure, Flag, Kind, Plan
+from proxy.policy.plan import NOTHING, Closure, Control, Flag, Kind, Plan
 from proxy.reasons import Reason
 from proxy.session import probe
 from proxy.session.context import Context, Database
@@ -42,6 +42,23 @@ _REPLICATION_COMMAND = re.compile(
 _REPLICATION_PLAN = Plan(Kind.OTHER, Reason.REPLICATION)
 
 
+# Built-in types of parameters that neither run code nor read the clock, and their arrays.
+_USUAL_TYPES = frozenset(
+    (0, 16, 17, 18, 19, 20, 21, 23, 25, 26, 114, 650, 700, 701, 705, 829, 869, 1042, 1043)
+    + (1082, 1114, 1184, 1186, 1560, 1562, 1700, 2950, 3802)
+    + (199, 1000, 1001, 1002, 1003, 1005, 1007, 1009, 1014, 1015, 1016, 1021, 1022, 1028)
+    + (1041, 1115, 1182, 1185, 1187, 1231, 2951, 3807)
+)
+
+
+def _unusual_types(tail: bytes) -> tuple[int, ...]:
+    """The parameter types at the end of a Parse message that are not plain built-in ones."""
+    if len(tail) <= 2:
+        return ()
+    oids = (int.from_bytes(tail[i : i + 4], "big") for i in range(2, len(tail), 4))
+    return tuple(oid for oid in oids if oid not in _USUAL_TYPES)
+
+
 class Statement:
     """A prepared statement, named or not, as the client knows it.
 
@@ -50,10 +67,21 @@ class Statement:
         epoch, version: of settings and schema at its Parse (K1).
         upstream: whether PostgreSQL has it; an unnamed one that was answered from
             memory is sent there only when it is needed (R2).
+        unusual: declared parameter types, as OIDs, that need a look at the catalog.
         suspect: opaque code has run since and may have replaced it.
     """
 
-    __slots__ = ("epoch", "message", "name", "source", "suspect", "text", "upstream", "version")
+    __slots__ = (
+        "epoch",
+        "message",
+        "name",
+        "source",
+        "suspect",
+        "text",
+        "unusual",
+        "upstream",
+        "version",
+    )
 
     def __init__(self, name: bytes, message: bytes, epoch: int, version: int) -> None:
         self.name = name
@@ -61,6 +89,7 @@ class Statement:
         self.source = message[6 + len(name) :]
         end = self.source.find(b"\x00")
         self.text = self.source[:end] if end >= 0 else self.source
+        self.unusual = _unusual_types(self.source[end + 1 :]) if end >= 0 else ()
         self.epoch = epoch
         self.version = version
         self.upstream = False
@@ -85,18 +114,23 @@ class Pending:
         "begins",
         "closure",
         "context",
+        "control",
         "data_ended",
         "error",
+        "expected",
         "fence",
         "fill",
         "flags",
         "hidden",
         "learn",
+        "mixed",
+        "noted",
         "parsed",
         "parses",
         "plans",
         "prefix",
         "probe_epoch",
+        "received",
         "row",
         "sent",
         "simple",
@@ -129,11 +163,16 @@ class Pending:
         self.learn: tuple[int, int, bytes] | None = None
         self.before: Context | None = None
         self.before_epoch = 0
+        self.noted = 0  # plans that it executes
+        self.control = Control.NONE  # of the only one
+        # Extended messages sent, and answered so far; see `simple_pending`.
+        self.expected = self.received = 0
+        self.mixed = False
 
     @property
     def passes(self) -> bool:
         """Whether rows go to the client without being looked at."""
-        return self.fill is None and not self.hidden and not self.prefix
+        return self.fill is None and self.synced and not (self.hidden or self.prefix or self.mixed)
 
 
 class SessionState:
@@ -199,6 +238,7 @@ class SessionState:
         self.stale_unnamed = False  # upstream still has an unnamed statement that is gone
         self.ghost_portal: bytes | None = None  # Bind (or b"") that upstream has not seen
         self.copy_in = False
+        self.copy_both = False
         self.hot = False
         self.last_upstream = 0.0
 
@@ -319,6 +359,9 @@ class SessionState:
         the reply whether they happen; the reply corrects what it proves.
         """
         flags = plan.flags
+        pending.noted += 1
+        pending.control = plan.control if pending.noted == 1 else Control.NONE
+        pending.learn = None
         pending.closure |= plan.closure
         if not flags & Flag.PLAIN and (plan.closure or flags & Flag.MAY_COMMIT):
             pending.flags &= ~Flag.PLAIN
@@ -341,6 +384,7 @@ class SessionState:
         self.epochs += 1
         self.epoch = self.epochs
         self.context = None
+        self.learning = None  # the next answer shows more than one change
         self.hot = False
         if path:
             self.path_context = None
@@ -404,6 +448,21 @@ class SessionState:
             self.closure_version = self.data.version
         self.pending.append(pending)
         self.hot = False
+        return pending
+
+    def simple_pending(self) -> Pending:
+        """The pending of a Query or FunctionCall.
+
+        Behind extended messages without a Sync it belongs to theirs: one
+        ReadyForQuery answers all, unless one of those messages fails; then
+        PostgreSQL skips the Query too, and waits for a Sync.
+        """
+        if self.pending and not self.pending[-1].synced:
+            pending = self.pending[-1]
+            pending.mixed = True
+        else:
+            pending = self.new_pending()
+        pending.simple = pending.synced = True
         return pending
 
     def send_probe(self) -> None:

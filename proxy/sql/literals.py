@@ -21,7 +21,9 @@ _SCHEMA_WORDS = re.compile(
     re.IGNORECASE,
 )
 
-_COMMENT = re.compile(r"\s*(?:/\*(?P<body>(?:(?!/\*|\*/).)*)\*/|--[^\n]*(?:\n|$))", re.DOTALL)
+_COMMENT = re.compile(
+    r"\s*(?:/\*(?P<body>(?:(?!/\*|\*/).)*)\*/|--(?P<line>[^\n]*)(?:\n|$))", re.DOTALL
+)
 _HINT = re.compile(r"\s*howdah:\s*(?P<words>.*?)\s*$", re.IGNORECASE | re.DOTALL)
 _TTL = re.compile(r"ttl\s*=\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|m|h|d)?$", re.IGNORECASE)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -52,12 +54,12 @@ def hints(text: str) -> tuple[bool, float | None]:
     A hint that is not understood turns caching off: the author wanted something
     that cannot be given.
     """
-    if "howdah" not in text[:4096]:
+    if "howdah" not in text[:4096].lower():
         return False, None
     off, ttl, position = False, None, 0
     while (comment := _COMMENT.match(text, position)) is not None:
         position = comment.end()
-        hint = _HINT.match(comment["body"] or "")
+        hint = _HINT.match(comment["body"] or comment["line"] or "")
         if hint is None:
             continue
         for word in re.split(r"[,;]\s*|\s+(?![=\d])", hint["words"]):

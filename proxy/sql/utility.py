@@ -102,6 +102,9 @@ def _names_isolation(options: list[Node]) -> bool:
 
 # Settings.
 
+_TRANSACTION_SETTINGS = ("transaction_isolation", "transaction_read_only", "transaction_deferrable")
+_READ_COMMITTED = ["read committed"]
+
 
 def _set(tag: str, body: Node) -> Facts:
     kind, name = body["kind"], body.get("name", "").lower()
@@ -118,10 +121,15 @@ def _set(tag: str, body: Node) -> Facts:
         )
     values = _constants(body.get("args")) if kind == "VAR_SET_VALUE" else None
     setting = Setting(name, values, local, constant=values is not None and not local)
-    if name == "transaction_isolation":
+    if name in _TRANSACTION_SETTINGS:
         # The value is compared as PostgreSQL does, without regard to case.
-        isolation = values is None or [value.lower() for value in values] != ["read committed"]
-        return Facts(StatementKind.SET, tag, control="set_transaction", isolation=isolation)
+        committed = values is not None and [value.lower() for value in values] == _READ_COMMITTED
+        return Facts(
+            StatementKind.SET,
+            tag,
+            control="set_transaction",
+            isolation=name != "transaction_read_only" and not committed,
+        )
     return Facts(StatementKind.SET, tag, setting=setting)
 
 
@@ -240,13 +248,15 @@ def _ddl(tag: str, body: Node) -> Facts:
 
 def _shared_object(body: Node) -> bool:
     """Databases, tablespaces, roles and parameters belong to the whole cluster."""
-    kinds = (body.get("objtype"), body.get("objectType"), body.get("removeType"))
-    return any(kind in _SHARED_OBJECTS for kind in kinds)
+    kinds = ("objtype", "objectType", "removeType", "renameType")
+    return any(body.get(kind) in _SHARED_OBJECTS for kind in kinds)
 
 
 def _create_table(tag: str, body: Node) -> Facts:
     walker = _walked({key: value for key, value in body.items() if key != "relation"})
     temporary = body.get("relation", {}).get("relpersistence") == "t"
+    if "partbound" in body:
+        tag = "PartitionBoundSpec"  # attaching runs expressions
     return walker.facts(StatementKind.DDL, tag, temporary=temporary, dynamic=True)
 
 

@@ -50,6 +50,9 @@ TYPED = {
     "on_empty": "JsonBehavior",
     "on_error": "JsonBehavior",
     "value": "JsonValueExpr",
+    "expr": "JsonValueExpr",
+    "val": "JsonValueExpr",
+    "arg": "JsonValueExpr",  # or JsonKeyValue, which is treated alike
     "pktable": "RangeVar",
     "ofTypename": "TypeName",
 }
@@ -68,7 +71,7 @@ _HARMLESS = frozenset(
     "JsonKeyValue JsonBehavior JsonArgument JsonTable JsonTableColumn JsonTablePathSpec "
     "JsonIsPredicate JsonParseExpr JsonScalarExpr JsonSerializeExpr JsonFuncExpr "
     "JsonObjectConstructor JsonArrayConstructor JsonArrayQueryConstructor JsonAggConstructor "
-    "JsonObjectAgg JsonArrayAgg MergeSupportFunc IntoClause ColumnDef".split()
+    "JsonObjectAgg JsonArrayAgg MergeSupportFunc".split()
 )
 # Constructs of newer grammars that an older server reads as calls of a user's function.
 _KEYWORD_CALLS = {

@@ -183,6 +183,8 @@ class Player:
             "0",
             "0",
             temporary,
+            "10",
+            "10",
         )
 
     def probed(self, **changes: str) -> None:

@@ -373,3 +373,74 @@ def test_a_batch_behind_a_probe_keeps_its_own_reply(shared: Engine) -> None:
     assert not player.session.pending
     fill(player)
     hit(player)
+
+
+def test_a_write_behind_rollback_in_one_batch_is_fenced(shared: Engine) -> None:
+    """F1"""
+    writer, reader = Player(shared, 1), Player(shared, 2)
+    fill(reader)
+    writer.query("BEGIN")
+    writer.query("SAVEPOINT a")
+    writer.server(PARSED + BOUND + complete("BEGIN") + complete("SAVEPOINT") + ready("T"))
+    batch = b"".join(
+        messages.parse(b"", text) + messages.bind(b"", b"") + EXECUTE
+        for text in (b"ROLLBACK", b"UPDATE t SET x = 'b'")
+    )
+    writer.client(batch + messages.SYNC)
+    assert shared.board.fences
+    done = PARSED + BOUND + complete("ROLLBACK") + PARSED + BOUND + complete("UPDATE 1")
+    writer.server(done + ready())
+    assert len(shared.store) == 0
+
+
+def test_a_set_that_is_not_executed_teaches_nothing(shared: Engine) -> None:
+    """K3"""
+    player = Player(shared)
+    player.client(
+        messages.parse(b"", b"SET DateStyle = 'SQL'") + messages.bind(b"", b"") + messages.SYNC
+    )
+    player.server(PARSED + BOUND + ready())
+    player.clear()
+    player.session.statements_since_probe = 1000
+    player.query("SELECT x FROM u")
+    player.probed()
+    player.server(description("x") + complete("SELECT 0") + ready())
+    assert not shared.transitions
+
+
+def test_declared_types_that_may_run_code_are_everything(shared: Engine) -> None:
+    """K5, F9: a domain's CHECK runs at the Bind."""
+    player = Player(shared)
+    typed = messages.message(b"P", b"\0" + READ + b"\0" + b"\0\x01" + (99999).to_bytes(4, "big"))
+    player.client(typed + bind(b"1") + EXECUTE + messages.SYNC)
+    assert any((0, 0) in fence.granules for fence in shared.board.fences)
+
+
+def test_a_query_behind_an_open_batch_has_one_reply(shared: Engine) -> None:
+    """F2: the Query's ReadyForQuery answers both, and fences come down."""
+    player = Player(shared)
+    batch = messages.parse(b"", b"SELECT 1") + messages.bind(b"", b"") + EXECUTE
+    player.client(batch + messages.query(b"UPDATE u SET x = 'b'"))
+    player.server(PARSED + BOUND + ROWS + complete("UPDATE 1") + ready())
+    assert not player.session.pending
+    assert not shared.board.fences
+
+
+def test_a_query_that_postgresql_skips_waits_for_sync(shared: Engine) -> None:
+    player = Player(shared)
+    batch = messages.parse(b"", b"SELECT 1/0") + messages.bind(b"", b"") + EXECUTE
+    player.client(batch + messages.query(b"UPDATE u SET x = 'b'") + messages.SYNC)
+    player.server(PARSED + BOUND + error("22012") + ready())
+    assert not player.session.pending
+    assert not shared.board.fences
+
+
+def test_data_that_looks_like_a_query_is_data(shared: Engine) -> None:
+    """R1: the end of a long message passes, whatever it looks like."""
+    player = Player(shared)
+    fill(player)
+    data = messages.message(b"d", b"x" * 20_000 + request())
+    cut = len(data) - len(request())
+    player.client(data[:cut])
+    player.client(data[cut:])
+    assert player.clear() == (b"", data)

@@ -213,7 +213,7 @@ def test_a_transaction_of_hits_never_reaches_postgresql(shared: Engine) -> None:
     player.query("COMMIT")
     player.expect("C< C COMMIT\nC< Z I")
     player.query("START TRANSACTION READ ONLY")
-    player.expect("C< C BEGIN\nC< Z T")
+    player.expect("C< C START TRANSACTION\nC< Z T")
     player.query("ROLLBACK")
     player.expect("C< C ROLLBACK\nC< Z I")
 
@@ -445,3 +445,115 @@ def test_client_lost_with_a_write_in_flight_drains(shared: Engine) -> None:
     player.server(complete("UPDATE 1") + ready())
     assert player.session.close_server
     assert not shared.board.fences
+
+
+def begun(player: Player, text: str = "UPDATE t SET x = 'b'", tag: str = "UPDATE 1") -> None:
+    """An open transaction that has written."""
+    player.query("BEGIN")
+    player.query(text)
+    player.server(b"1\0\0\0\x04" + b"2\0\0\0\x04" + complete("BEGIN"))
+    player.server(complete(tag) + ready("T"))
+    player.clear()
+
+
+def test_a_write_behind_rollback_in_one_query_is_fenced(shared: Engine) -> None:
+    """F1: what follows the ROLLBACK commits by itself."""
+    writer, reader = Player(shared, 1), Player(shared, 2)
+    fill(reader)
+    begun(writer, "UPDATE u SET x = 'b'")
+    writer.query("ROLLBACK; UPDATE t SET x = 'c'")
+    assert shared.board.fences
+    writer.server(complete("ROLLBACK") + complete("UPDATE 1") + ready())
+    assert len(shared.store) == 0
+
+
+@pytest.mark.parametrize("text", ["COMMIT; ROLLBACK", "COMMIT; BEGIN; ROLLBACK"])
+def test_the_last_tag_of_several_statements_proves_nothing(shared: Engine, text: str) -> None:
+    """F3"""
+    writer, reader = Player(shared, 1), Player(shared, 2)
+    fill(reader)
+    begun(writer)
+    writer.query(text)
+    tags = [part.strip() for part in text.split(";")]
+    writer.server(b"".join(map(complete, tags)) + ready())
+    assert len(shared.store) == 0
+
+
+def test_a_failed_query_may_have_kept_its_set(shared: Engine) -> None:
+    """K3: SET; COMMIT; and then an error."""
+    player = Player(shared)
+    fill(player)
+    player.query("SET DateStyle = 'German'; COMMIT; SELECT 1/0")
+    player.server(complete("SET") + complete("COMMIT") + error("22012") + ready())
+    player.clear()
+    player.query(READ)
+    to_client, to_server = player.clear()
+    assert not to_client
+    assert to_server
+
+
+def test_a_set_is_learned_only_from_its_own_answer(shared: Engine) -> None:
+    """K3: a probe that comes after two changes teaches neither."""
+    player = Player(shared)
+    player.query("SET TimeZone = 'UTC'")
+    player.server(complete("SET") + ready())
+    player.query("RESET TimeZone")
+    player.server(complete("RESET") + ready())
+    player.session.statements_since_probe = 1000
+    player.query(READ)
+    player.probed()
+    player.server(answer("a"))
+    assert not shared.transitions
+
+
+def test_settings_of_the_login_are_those_before_any_set(shared: Engine) -> None:
+    """K3: what RESET ALL leads to depends on the login, not on the first answer."""
+    player = Player(shared)
+    session = player.session
+    session.login_context = session.context = None
+    session.forget_settings(path=True)
+    session.statements_since_probe = 1000
+    player.query(READ)
+    player.probed()
+    player.server(answer("a"))
+    assert session.context is not None
+    assert session.login_context is None
+
+
+def test_the_same_catalog_after_ddl_asks_every_session_again(shared: Engine) -> None:
+    """F12, K2: roles and search_path may mean something else."""
+    one, two = Player(shared, 1), Player(shared, 2)
+    fill(two)
+    one.query("CREATE ROLE eve")
+    one.server(complete("CREATE ROLE") + ready())
+    shell = shared.shell
+    assert isinstance(shell, Shell)
+    shell.finish()
+    two.query(READ)
+    _, to_server = two.clear()
+    assert b"howdah probe" in to_server
+
+
+def test_answers_in_flight_reach_a_client_that_says_goodbye(shared: Engine) -> None:
+    """R1: Query and Terminate in one write."""
+    player = Player(shared)
+    player.client(b"Q\0\0\0\x0dSELECT 1\0" + b"X\0\0\0\x04")
+    assert not player.session.close_client
+    player.clear()
+    player.server(answer("1"))
+    player.expect("C< T\nC< D 1\nC< C SELECT 1\nC< Z I")
+    assert player.session.close_client
+
+
+def test_memory_of_plans_and_transitions_is_bounded(shared: Engine) -> None:
+    from proxy.session import engine as module
+
+    player = Player(shared)
+    context = player.session.context
+    assert context is not None
+    for number in range(module.TRANSITION_LIMIT + 10):
+        shared.learn((1, 1, b"SET my.trace = '%d'" % number), context)
+    assert len(shared.transitions) <= module.TRANSITION_LIMIT
+    text = b"SELECT x FROM t WHERE x = '" + b"y" * module.LONG_TEXT + b"'"
+    shared.plan(text, player.session.data, context)
+    assert text not in context.plans

@@ -164,7 +164,6 @@ class TestPasswords:
 
     def test_entries_of_others_need_the_password(self, howdah: Howdah, user: str) -> None:
         """K2: nobody reads from memory before PostgreSQL has let them in."""
-        howdah.warm("postgres_probe") if False else None
         wire = Wire(howdah.address)
         wire.send(startup(user=user, database="postgres"), query("SELECT 1"))
         frame = wire.frame()

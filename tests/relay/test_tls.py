@@ -22,8 +22,8 @@ def url(server: PostgresServer, mode: str, host: str = "127.0.0.1", **more: obje
 @pytest.fixture
 def both_hops(pg15: PostgresServer, certificates: Path, start_howdah: Starter) -> Howdah:
     return start_howdah(
-        *["--tls-certificate", str(certificates / "server.crt")],
-        *["--tls-key", str(certificates / "server.key")],
+        *["--tls-certificate", str(certificates / "proxy.crt")],
+        *["--tls-key", str(certificates / "proxy.key")],
         upstream=url(pg15, "verify-full", sslrootcert=certificates / "ca.crt"),
     )
 
@@ -148,8 +148,8 @@ def test_scram_default_gets_through_or_says_why(both_hops: Howdah) -> None:
 
 def test_tls_to_clients_only(pg18: PostgresServer, certificates: Path, start_howdah) -> None:
     howdah = start_howdah(
-        *["--tls-certificate", str(certificates / "server.crt")],
-        *["--tls-key", str(certificates / "server.key")],
+        *["--tls-certificate", str(certificates / "proxy.crt")],
+        *["--tls-key", str(certificates / "proxy.key")],
     )
     dsn = howdah.dsn("postgres", sslmode="verify-full", sslrootcert=certificates / "ca.crt")
     with psycopg.connect(dsn) as connection:
@@ -163,6 +163,7 @@ def test_tls_to_clients_only(pg18: PostgresServer, certificates: Path, start_how
 
 def test_bad_certificate_file(start_howdah: Starter, tmp_path: Path) -> None:
     (tmp_path / "bad.pem").write_text("nonsense")
-    howdah = start_howdah("--tls-certificate", str(tmp_path / "bad.pem"), ready=False)
+    bad = str(tmp_path / "bad.pem")
+    howdah = start_howdah("--tls-certificate", bad, "--tls-key", bad, ready=False)
     assert howdah.wait() != 0
     assert "bad.pem" in howdah.log

@@ -140,13 +140,13 @@ async def test_a_catalog_that_cannot_be_seen_for_max_age_is_not_trusted(monkeypa
 
 
 @pytest.mark.parametrize("problem", [Refused("no such role"), ValueError("a defect")])
-async def test_a_refused_role_leaves_the_database_forwarded(monkeypatch, problem):
+async def test_a_database_that_cannot_be_read_is_only_forwarded(monkeypatch, problem):
     keeper, own = keeper_of(monkeypatch)
     await turn(keeper)
     own.problem = problem
     done = asyncio.Event()
     keeper.reload(done.set)
-    assert await turn(keeper) == catalogs.REFUSED_PAUSE
+    await turn(keeper)
     assert keeper._engine.installed == ["one", Reason.CATALOG_UNAVAILABLE]
     # No catalog stands, so nothing can be answered from an old one.
     assert done.is_set()
@@ -155,3 +155,23 @@ async def test_a_refused_role_leaves_the_database_forwarded(monkeypatch, problem
 async def test_without_max_age_nobody_is_polled(monkeypatch):
     keeper, _ = keeper_of(monkeypatch, max_age=None)
     assert await turn(keeper) is None
+
+
+async def test_a_database_that_is_gone_is_tried_again_only_where_a_session_wants_it(monkeypatch):
+    keeper, own = keeper_of(monkeypatch)
+    there: set[str] = set()
+    monkeypatch.setattr(keeper, "_inhabited", lambda: there)
+    own.problem = Refused("database does not exist")
+    await turn(keeper)
+    own.problem = None
+    now = time.monotonic()
+    monkeypatch.setattr(catalogs, "monotonic", lambda: now + 31)
+    await turn(keeper)
+    assert own.asked == []
+    there.add("shop")
+    monkeypatch.setattr(catalogs, "monotonic", lambda: now + 1)
+    await turn(keeper)
+    assert own.asked == []
+    monkeypatch.setattr(catalogs, "monotonic", lambda: now + 31)
+    assert await turn(keeper) == 20.0
+    assert keeper._engine.installed == [Reason.CATALOG_UNAVAILABLE, "one"]

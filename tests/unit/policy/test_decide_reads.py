@@ -32,15 +32,12 @@ READS = {
     "with recursive t(n) as (select id from a union all select n + 1 from t where n < 9) "
     "select sum(n) from t": {"public.a"},
     "select * from other.a": {"other.a"},
-    "select name, count(*) filter (where id > 3) from a group by rollup (name) having count(*) > 1": {
-        "public.a"
-    },
-    "select row_number() over w, rank() over (order by id) from a window w as (partition by name)": {
-        "public.a"
-    },
-    "select distinct on (name) * from a order by name, id desc nulls last fetch first 3 rows only": {
-        "public.a"
-    },
+    "select name, count(*) filter (where id > 3) from a group by rollup (name) "
+    "having count(*) > 1": {"public.a"},
+    "select row_number() over w, rank() over (order by id) from a "
+    "window w as (partition by name)": {"public.a"},
+    "select distinct on (name) * from a order by name, id desc nulls last "
+    "fetch first 3 rows only": {"public.a"},
     "select case when id > 1 then 'x' else name end, coalesce(name, ''), array[1, 2], row(1, id), "
     "(array[id])[1], nullif(id, 1), greatest(id, 2), id between 1 and 3, name is null from a": {
         "public.a"
