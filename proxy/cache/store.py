@@ -24,6 +24,9 @@ OVERHEAD = 760
 GHOST_OVERHEAD = 120
 SMALL_SHARE = 0.1
 MAX_FREQUENCY = 3
+# Evicted entries that are freed at once, and with each one that is stored afterwards.
+EVICTION_SLICE = 2000
+PUT_SLICE = 20
 
 
 class Entry:
@@ -96,6 +99,8 @@ class Store:
         self._main: OrderedDict[Key, Entry] = OrderedDict()
         self._ghosts: OrderedDict[int, None] = OrderedDict()
         self._index: dict[Granule, set[Entry]] = {}
+        # Sets of entries that were evicted and are still to be freed.
+        self._doomed: list[set[Entry]] = []
         self._small_bytes = 0
         self._bytes = 0
         # The hot path calls this bound method: one look-up, nothing else.
@@ -114,6 +119,8 @@ class Store:
 
     def put(self, entry: Entry) -> bool:
         """Store `entry`, replacing one of the same key; False where it is too large."""
+        if self._doomed:
+            self._sweep(PUT_SLICE)
         old = self._entries.get(entry.key)
         if old is not None:
             self._remove(old)
@@ -137,17 +144,35 @@ class Store:
         return key in self._entries
 
     def evict(self, granules: Iterable[Granule], cause: str) -> int:
-        """Drop every entry that depends on one of `granules`; return how many (F3)."""
+        """Drop every entry that depends on one of `granules`; return how many (F3).
+
+        Their counters have moved, so none of them can be served any more: of very
+        many, most are freed in slices later, lest all clients wait.
+        """
         dropped = 0
         for granule in granules:
             if granule == ALL:
                 dropped += self.clear()
                 continue
-            for entry in self._index.pop(granule, ()):
-                self._remove(entry)
-                dropped += 1
+            entries = self._index.pop(granule, None)
+            if entries:
+                dropped += len(entries)
+                self._doomed.append(entries)
         self._count(cause, dropped)
+        self._sweep(EVICTION_SLICE)
         return dropped
+
+    def _sweep(self, limit: int) -> None:
+        """Free up to `limit` of the entries that were evicted."""
+        while self._doomed and limit > 0:
+            entries = self._doomed[-1]
+            while entries and limit > 0:
+                entry = entries.pop()
+                limit -= 1
+                if self._entries.get(entry.key) is entry:
+                    self._remove(entry)
+            if not entries:
+                self._doomed.pop()
 
     def drop(self, entry: Entry, cause: str) -> None:
         """Drop one entry if it is still the one stored under its key."""
@@ -163,6 +188,7 @@ class Store:
         self._main.clear()
         self._ghosts.clear()
         self._index.clear()
+        self._doomed.clear()
         self._small_bytes = self._bytes = 0
         return dropped
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple, TypeVar
 
+from proxy.catalog.bodies import OPERATORS as BODY_OPERATORS
 from proxy.catalog.bodies import only_touches_its_row
 from proxy.catalog.builtins import (
     AUDITED_SQL_EXTENSIONS,
@@ -144,7 +145,22 @@ def build(rows: Rows) -> CatalogSnapshot:
 
 
 def fingerprint(rows: Rows) -> str:
-    """A hash of the content: equal rows, equal text."""
+    """A hash of the content: equal rows, equal text.
+
+    Temporary relations do not count: only their owner sees them, and its session is
+    only forwarded (K4).
+    """
+    temporary = {row.oid for row in rows.relations if row.persistence == "t"}
+    if temporary:
+        rows = replace(
+            rows,
+            relations=[row for row in rows.relations if row.oid not in temporary],
+            inherits=[pair for pair in rows.inherits if temporary.isdisjoint(pair)],
+            foreign_keys=[row for row in rows.foreign_keys if temporary.isdisjoint(row[:2])],
+            triggers=[row for row in rows.triggers if row[0] not in temporary],
+            expressions=[row for row in rows.expressions if row.owner not in temporary],
+            types=[row for row in rows.types if not row.schema.startswith("pg_temp_")],
+        )
     digest = hashlib.sha256()
     for part in fields(rows):
         digest.update(repr(getattr(rows, part.name)).encode())
@@ -214,11 +230,9 @@ class _Builder:
                 label = _SYSTEM_FUNCTION
             here = found.setdefault(built.schema, {}).setdefault(built.name, [])
             here.append(Function(built.least, built.most, label, built.row))
-        taken = frozenset(row.name for row in self.rows.functions)
         for row in self.rows.functions:
             self.by_oid[row.oid] = _function_label(row)
-            if row.body and not self.rows.operators and only_touches_its_row(row.body, taken):
-                self.by_oid[row.oid] = VOLATILE
+        self._trigger_functions()
         for row in self.rows.functions:
             label = self.by_oid[row.oid]
             if row.kind == "a":
@@ -230,6 +244,22 @@ class _Builder:
             schema: {name: tuple(candidates) for name, candidates in names.items()}
             for schema, names in found.items()
         }
+
+    def _trigger_functions(self) -> None:
+        """Those that only touch the row at hand are harmless, as far as names are not taken."""
+        if any(
+            name in BODY_OPERATORS and self._label(function).effect is not Effect.SAFE
+            for _, name, function in self.rows.operators
+        ):
+            return
+        taken = frozenset(
+            row.name
+            for row in self.rows.functions
+            if self.by_oid[row.oid].effect is Effect.OPAQUE and not row.body
+        )
+        for row in self.rows.functions:
+            if row.body and only_touches_its_row(row.body, taken):
+                self.by_oid[row.oid] = VOLATILE
 
     def _aggregate_label(self, row: FunctionRow) -> Label:
         """An aggregate is what its support functions are; its own row says nothing."""

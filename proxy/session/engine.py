@@ -127,6 +127,9 @@ class Engine:
         old = database.snapshot
         database.problem = problem if snapshot is None else None
         if snapshot is not None and old is not None and snapshot.fingerprint == old.fingerprint:
+            # Temporary objects of others may differ; they matter to what writes reach.
+            database.snapshot = snapshot
+            self._forget_plans(database)
             return
         database.snapshot = snapshot
         if snapshot is None and old is None:

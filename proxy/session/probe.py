@@ -20,12 +20,17 @@ from proxy.wire import messages
 NAME = b"howdah probe"
 
 # What identifies a running primary. The same expressions are used on Howdah's own
-# connection: as text they are equal under all settings.
+# connection: as text they are equal under all settings. After a crash of one backend the
+# postmaster starts over with the same start time, though acknowledged asynchronous commits
+# may be gone (F8); its statistics are thrown away then, and the moment of that is visible.
 IDENTITY_COLUMNS = """
  (SELECT system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system()),
  (SELECT timeline_id::pg_catalog.text FROM pg_catalog.pg_control_checkpoint()),
  pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time())
  ::pg_catalog.numeric(20,6)::pg_catalog.text
+ OPERATOR(pg_catalog.||) '/' OPERATOR(pg_catalog.||)
+ COALESCE((SELECT pg_catalog.date_part('epoch', stats_reset)
+ ::pg_catalog.numeric(20,6)::pg_catalog.text FROM pg_catalog.pg_stat_archiver), '')
 """
 
 _HARMLESS = ",".join(sorted(HARMLESS_SETTINGS))

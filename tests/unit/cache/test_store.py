@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.cache.fences import ALL
-from proxy.cache.store import Entry, Store
+from proxy.cache.store import EVICTION_SLICE, PUT_SLICE, Entry, Store
 
 
 def entry(number: int, *, size: int = 100, relation: int = 1, database: int = 5) -> Entry:
@@ -112,3 +112,18 @@ def test_bookkeeping_is_not_understated() -> None:
         tracemalloc.stop()
     assert used <= store.bytes_used * 1.05
     assert used >= store.bytes_used * 0.5
+
+
+def test_very_many_are_freed_in_slices() -> None:
+    store = Store(100_000_000, 10_000)
+    for number in range(EVICTION_SLICE + 500):
+        store.put(entry(number))
+    kept = entry(1, relation=2)
+    store.put(kept)
+    assert store.evict([(5, 1)], "write") == EVICTION_SLICE + 499
+    assert len(store) == 1 + 499
+    for number in range(500 // PUT_SLICE + 1):
+        store.put(entry(100_000 + number, relation=3))
+    assert len(store) == 1 + 500 // PUT_SLICE + 1
+    assert store.get(kept.key) is kept
+    assert store.bytes_used == sum(e.size for e in store)
