@@ -173,6 +173,7 @@ class _Builder:
         self.by_oid: dict[int, Label] = {}
         self.function_names: dict[int, str] = {}
         self.types: dict[int, TypeRow] = {row.oid: row for row in rows.types}
+        self.volatilities = {row.oid: row.volatility for row in rows.functions}
         self.bad_domains: set[int] = set()
         self.unsafe_domains: set[int] = set()
         self.opaque_domains = False
@@ -369,9 +370,14 @@ class _Builder:
             return self._type_label(subtype, depth + 1) if subtype else _UNKNOWN_TYPE
         if row.kind != "b":
             return _UNKNOWN_TYPE
-        if all(self._label(oid).effect is Effect.SAFE for oid in row.functions if oid):
-            return SAFE
-        return _UNKNOWN_TYPE
+        return SAFE if self._plain_input(row) else _UNKNOWN_TYPE
+
+    def _plain_input(self, row: TypeRow) -> bool:
+        """Reading text must be immutable; writing it may depend on settings, as core's does."""
+        reading, *others = row.functions or (0,)
+        if reading and self._label(reading).effect is not Effect.SAFE:
+            return False
+        return all(self.volatilities.get(oid, "i") != "v" for oid in others)
 
     def _column_refusal(self, oid: int) -> Reason:
         """Why a column of this type keeps its table from being cached."""

@@ -18,6 +18,8 @@ from proxy.sql.facts import Call, Facts, Name, Shape
 Path = tuple[str, ...] | None
 
 PATH_SETTINGS = frozenset(("search_path", "role", "session_authorization"))
+# What the grammar of PostgreSQL 18 calls by another name than that of 13 does.
+_OLDER_NAMES = {"extract": "date_part", "system_user": "current_user"}
 # Operators that IN, DISTINCT, USING, CASE, BETWEEN and sorting look up without naming them.
 _IMPLICIT_OPERATORS = ("=", "<>", "<", "<=", ">", ">=")
 
@@ -136,13 +138,9 @@ def _judge_relations(facts: Facts, catalog: CatalogSnapshot, path: Path, code: C
 
 def _judge_call(call: Call, catalog: CatalogSnapshot, path: Path, code: Code) -> None:
     schema, name = call.function
-    worst: Label | None = None
-    for function in catalog.find_functions(schema, name, path):
-        fits = call.args < 0 or (
-            function.most < 0 or function.least <= call.args <= function.most or call.variadic
-        )
-        if fits and (worst is None or _heavier(function.label, worst)):
-            worst = function.label
+    worst = _worst_overload(call, name, catalog, path)
+    if worst is None and schema == "pg_catalog" and name in _OLDER_NAMES:
+        worst = _worst_overload(call, _OLDER_NAMES[name], catalog, path)
     if worst is None:
         # `type(x)` is a cast, judged with the casts. A keyword is no call at all on a
         # server that knows it.
@@ -152,6 +150,18 @@ def _judge_call(call: Call, catalog: CatalogSnapshot, path: Path, code: Code) ->
     if catalog.opaque_domains and name in POPULATING:
         worst = OPAQUE
     _add_call(call, worst, code)
+
+
+def _worst_overload(call: Call, name: str, catalog: CatalogSnapshot, path: Path) -> Label | None:
+    """The worst of the functions that fit the call; `None` if there is none."""
+    worst: Label | None = None
+    for function in catalog.find_functions(call.function.schema, name, path):
+        fits = call.args < 0 or (
+            function.most < 0 or function.least <= call.args <= function.most or call.variadic
+        )
+        if fits and (worst is None or _heavier(function.label, worst)):
+            worst = function.label
+    return worst
 
 
 def _heavier(one: Label, other: Label) -> bool:

@@ -1,6 +1,6 @@
-"""A small Django program: migrations made by hand, ORM reads and writes, transactions.
+"""A small Django program: ORM reads and writes, transactions; `create` makes its tables.
 
-Run as `python -m tests.drivers.django_script HOST PORT DATABASE`; prints its results
+Run as `python -m tests.drivers.django_script HOST PORT DATABASE [create]`; prints its results
 as JSON. A process of its own, since Django is configured once per process.
 """
 
@@ -28,7 +28,7 @@ def configure(host: str, port: str, database: str) -> None:
                 "OPTIONS": {"sslmode": "disable"},
             }
         },
-        INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth"],
+        INSTALLED_APPS=["tests.drivers.library"],
         USE_TZ=True,
         TIME_ZONE="Europe/Berlin",
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
@@ -37,33 +37,17 @@ def configure(host: str, port: str, database: str) -> None:
 
 
 def run() -> list[Any]:
-    from django.db import connection, models, transaction
+    from django.db import connection, transaction
     from django.db.models import Avg, Count, F, Q
 
-    class Shelf(models.Model):
-        label = models.CharField(max_length=40)
-
-        class Meta:
-            app_label = "library"
-
-    class Volume(models.Model):
-        shelf = models.ForeignKey(Shelf, on_delete=models.CASCADE, related_name="volumes")
-        title = models.CharField(max_length=80)
-        pages = models.IntegerField()
-        added = models.DateTimeField(null=True)
-        extra = models.JSONField(default=dict)
-
-        class Meta:
-            app_label = "library"
+    from tests.drivers.library.models import Shelf, Volume
 
     found: list[Any] = []
-    with connection.schema_editor() as editor:
-        editor.create_model(Shelf)
-        editor.create_model(Volume)
+    Shelf.objects.all().delete()
     for i in range(1, 4):
-        shelf = Shelf.objects.create(label=f"shelf {i}")
+        shelf = Shelf.objects.create(id=i, label=f"shelf {i}")
         Volume.objects.bulk_create(
-            Volume(shelf=shelf, title=f"volume {i}.{j}", pages=100 * j, extra={"j": j})
+            Volume(id=10 * i + j, shelf=shelf, title=f"volume {i}.{j}", pages=100 * j, extra={"j": j})
             for j in range(1, 6)
         )
     for _ in range(3):
@@ -97,13 +81,20 @@ def run() -> list[Any]:
     connection.close_if_unusable_or_obsolete()
     found.append(Volume.objects.order_by("id").values_list("title", flat=True)[0])
     found.append(sorted(connection.introspection.table_names()))
-    with connection.schema_editor() as editor:
-        editor.delete_model(Volume)
-        editor.delete_model(Shelf)
     connection.close()
     return found
 
 
+def create() -> None:
+    from django.db import connection
+
+    from tests.drivers.library.models import Shelf, Volume
+
+    with connection.schema_editor() as editor:
+        editor.create_model(Shelf)
+        editor.create_model(Volume)
+
+
 if __name__ == "__main__":
     configure(*sys.argv[1:4])
-    json.dump(run(), sys.stdout)
+    json.dump(create() if sys.argv[4:] == ["create"] else run(), sys.stdout)

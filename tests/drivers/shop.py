@@ -38,19 +38,31 @@ class Place:
 
 
 def compare(
-    howdah: Howdah, server: PostgresServer, script: Callable[[Place], object], hits: bool = True
+    howdah: Howdah,
+    server: PostgresServer,
+    script: Callable[[Place], object],
+    hits: bool = True,
+    prepare: Callable[[Place], object] = lambda place: None,
 ) -> None:
     """Run a script directly and twice through Howdah, each on equal data: equal results.
 
-    The script must leave the data as it found it, sequences apart.
+    `prepare` makes further tables, directly. The script must leave the data as it found
+    it, sequences apart.
     """
     name = script.__name__.strip("_")
-    expected = script(Place(server.host, server.port, server.create_database(SCHEMA, name=name)))
-    database = server.create_database(SCHEMA, name=name)
+
+    def place_for_it() -> Place:
+        place = Place(server.host, server.port, server.create_database(SCHEMA, name=name))
+        prepare(place)
+        return place
+
+    expected = script(place_for_it())
+    database = place_for_it().database
     howdah.warm(database)
     place = Place(howdah.host, howdah.port, database)
     first = script(place)
     assert first == expected
+    howdah.warm(database)  # the script may have ended with DDL
     with howdah.watching() as gained:
         second = script(place)
     assert second == expected

@@ -11,10 +11,10 @@ from tests.fix_howdah import ROOT, Howdah
 from tests.fix_pg import PostgresServer
 
 
-def django(place: Place) -> object:
+def django(place: Place, *more: str) -> object:
     done = subprocess.run(
         [sys.executable, "-m", "tests.drivers.django_script"]
-        + [place.host, str(place.port), place.database],
+        + [place.host, str(place.port), place.database, *more],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -26,4 +26,4 @@ def django(place: Place) -> object:
 
 
 def test_orm(howdah: Howdah, postgres: PostgresServer) -> None:
-    compare(howdah, postgres, django)
+    compare(howdah, postgres, django, prepare=lambda place: django(place, "create"))

@@ -17,6 +17,8 @@ SCRIPT = r"""
 \encoding
 SELECT * FROM item ORDER BY id LIMIT 3;
 SELECT * FROM item ORDER BY id LIMIT 3;
+SELECT * FROM item ORDER BY id LIMIT 3;
+SELECT * FROM item ORDER BY id LIMIT 3;
 \x on
 SELECT name, price FROM item WHERE id = 4;
 \x off
@@ -94,7 +96,7 @@ def test_psql_single_transaction(howdah: Howdah, postgres: PostgresServer) -> No
         after = psql(postgres, place, "SELECT * FROM account ORDER BY id;")
         return failed + after + psql(postgres, place, "SELECT * FROM account ORDER BY id;")
 
-    compare(howdah, postgres, session)
+    compare(howdah, postgres, session, hits=False)
 
 
 def pgbench(server: PostgresServer, howdah: Howdah, database: str, *flags: str) -> str:

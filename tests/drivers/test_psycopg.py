@@ -174,11 +174,11 @@ async def asynchronous(place: Place) -> list[Any]:
                 return await answer.fetchone()
 
         found.append(await asyncio.gather(*[one(i % 3 + 1) for i in range(6)]))
-        task = connection.execute("SELECT pg_sleep(60)")
-        waiting = asyncio.ensure_future(task)
-        await asyncio.sleep(0)
-        while not connection.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
-            await asyncio.sleep(0.001)
+        waiting = asyncio.ensure_future(connection.execute("SELECT pg_sleep(60)"))
+        async with await psycopg.AsyncConnection.connect(place.dsn, autocommit=True) as session:
+            sql = "SELECT state FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)'"
+            while await (await session.execute(sql)).fetchone() != ("active",):
+                pass
         await connection.cancel_safe(timeout=20)
         try:
             await waiting
@@ -192,13 +192,11 @@ def asynchronously(place: Place) -> list[Any]:
     return asyncio.run(asynchronous(place))
 
 
-SCRIPTS = [basics, binary, pipeline, cursors_and_copy, asynchronously]
+SCRIPTS = [basics, binary, cursors_and_copy, asynchronously]
+# Nothing in them is repeated outside of a pipeline.
+NO_HITS = [pipeline, notifications]
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
+@pytest.mark.parametrize("script", SCRIPTS + NO_HITS, ids=lambda script: script.__name__)
 def test_script(howdah: Howdah, postgres: PostgresServer, script) -> None:
-    compare(howdah, postgres, script)
-
-
-def test_notifications(howdah: Howdah, postgres: PostgresServer) -> None:
-    compare(howdah, postgres, notifications, hits=False)
+    compare(howdah, postgres, script, hits=script in SCRIPTS)

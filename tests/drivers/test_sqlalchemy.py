@@ -24,7 +24,9 @@ class Author(Base):
     __tablename__ = "author"
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str]
-    books: Mapped[list[Book]] = relationship(back_populates="author", order_by="Book.id")
+    books: Mapped[list[Book]] = relationship(
+        back_populates="author", order_by="Book.id", passive_deletes=True
+    )
 
 
 class Book(Base):
@@ -43,9 +45,10 @@ PRINTED = datetime.datetime(2024, 5, 6, 7, 8, 9, tzinfo=datetime.UTC)
 def _books() -> list[Author]:
     return [
         Author(
+            id=i,
             name=f"author {i}",
             books=[
-                Book(title=f"book {i}.{j}", price=Decimal(i * j), printed=PRINTED)
+                Book(id=3 * i + j, title=f"book {i}.{j}", price=Decimal(i * j), printed=PRINTED)
                 for j in range(1, 4)
             ],
         )
@@ -58,10 +61,18 @@ def _queries() -> list[sa.Select[Any]]:
         sa.select(Book.title, Author.name).join(Author).order_by(Book.id),
         sa.select(Author.name, sa.func.sum(Book.price)).join(Book).group_by(Author.name).order_by(Author.name),
         sa.select(Book.title).where(Book.price.between(2, 4), Book.title.like("book%")).order_by(Book.id),
-        sa.select(Book.printed).where(Book.id == 3),
+        sa.select(Book.printed).where(Book.id == 7),
         sa.select(sa.func.count()).select_from(Book),
         sa.select(Author.name).where(Author.books.any(Book.price > 10)).order_by(Author.id),
     ]
+
+
+def tables(place: Place) -> None:
+    engine = sa.create_engine(
+        f"postgresql+psycopg://{place.user}@{place.host}:{place.port}/{place.database}"
+    )
+    Base.metadata.create_all(engine)
+    engine.dispose()
 
 
 def with_psycopg(place: Place) -> list[Any]:
@@ -70,9 +81,8 @@ def with_psycopg(place: Place) -> list[Any]:
         pool_pre_ping=True,
     )
     found: list[Any] = []
-    Base.metadata.drop_all(engine)
-    Base.metadata.create_all(engine)
     with Session(engine) as session:
+        session.execute(sa.delete(Author))
         session.add_all(_books())
         session.commit()
     for _ in range(3):
@@ -82,15 +92,15 @@ def with_psycopg(place: Place) -> list[Any]:
             author = session.get_one(Author, 2)
             found.append([book.title for book in author.books])
     with Session(engine) as session:
-        book = session.get_one(Book, 3)
+        book = session.get_one(Book, 7)
         book.title = "renamed"
         session.flush()
-        found.append(session.scalar(sa.select(Book.title).where(Book.id == 3)))
+        found.append(session.scalar(sa.select(Book.title).where(Book.id == 7)))
         session.rollback()
-        found.append(session.scalar(sa.select(Book.title).where(Book.id == 3)))
-        session.get_one(Book, 3).title = "renamed for good"
+        found.append(session.scalar(sa.select(Book.title).where(Book.id == 7)))
+        session.get_one(Book, 7).title = "renamed for good"
         session.commit()
-        found.append(session.scalar(sa.select(Book.title).where(Book.id == 3)))
+        found.append(session.scalar(sa.select(Book.title).where(Book.id == 7)))
         session.delete(session.get_one(Author, 1))
         session.commit()
         found.append(session.scalars(sa.select(Book.title).order_by(Book.id)).all())
@@ -112,10 +122,8 @@ async def _with_asyncpg(place: Place) -> list[Any]:
         pool_pre_ping=True,
     )
     found: list[Any] = []
-    async with engine.begin() as connection:
-        await connection.run_sync(Base.metadata.drop_all)
-        await connection.run_sync(Base.metadata.create_all)
     async with AsyncSession(engine) as session:
+        await session.execute(sa.delete(Author))
         session.add_all(_books())
         await session.commit()
     for _ in range(3):
@@ -123,10 +131,10 @@ async def _with_asyncpg(place: Place) -> list[Any]:
             for query in _queries():
                 found.append([tuple(row) for row in await session.execute(query)])
     async with AsyncSession(engine) as session:
-        book = await session.get_one(Book, 3)
+        book = await session.get_one(Book, 7)
         book.title = "renamed"
         await session.commit()
-        found.append(await session.scalar(sa.select(Book.title).where(Book.id == 3)))
+        found.append(await session.scalar(sa.select(Book.title).where(Book.id == 7)))
         await session.execute(sa.delete(Author).where(Author.id == 1))
         await session.commit()
         found.append((await session.scalars(sa.select(Book.title).order_by(Book.id))).all())
@@ -139,8 +147,8 @@ def with_asyncpg(place: Place) -> list[Any]:
 
 
 def test_with_psycopg(howdah: Howdah, postgres: PostgresServer) -> None:
-    compare(howdah, postgres, with_psycopg)
+    compare(howdah, postgres, with_psycopg, prepare=tables)
 
 
 def test_with_asyncpg(howdah: Howdah, postgres: PostgresServer) -> None:
-    compare(howdah, postgres, with_asyncpg)
+    compare(howdah, postgres, with_asyncpg, prepare=tables)

@@ -11,7 +11,8 @@ NOTHING: frozenset[str] = frozenset()
 HARMLESS = [
     "begin new.updated_at = now(); return new; end",
     "BEGIN\n  NEW.updated_at := CURRENT_TIMESTAMP;\n  RETURN NEW;\nEND;\n",
-    "begin if row(new.*) is distinct from row(old.*) then new.v = old.v + 1; end if; return new; end",
+    "begin if row(new.*) is distinct from row(old.*) then new.v = old.v + 1; end if; "
+    "return new; end",
     "begin /* why */ new.\"Updated At\" = timezone('utc', now()); -- so\n return new; end",
     "begin new.slug := lower(regexp_replace(new.title, '[^a-z]+', '-', 'g')); return new; end;",
     "begin new.tsv := setweight(to_tsvector('english', coalesce(new.title, '')), 'A'); "

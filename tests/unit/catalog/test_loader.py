@@ -369,7 +369,11 @@ async def test_bodies_with_dynamic_sql(pg18):
 
 
 EXTENSIONS = {
-    "citext": [("select replace(name, 'a', 'b'), split_part(name, 'a', 1) from t", Kind.READ)],
+    "citext": [
+        ("select replace(name, 'a', 'b'), split_part(name, 'a', 1) from t", Kind.READ),
+        ("select * from typed where ci = 'X' and name_of::citext = ci", Kind.READ),
+        ("insert into typed (ci) values ('x')", Kind.WRITE),
+    ],
     "hstore": [("select 'a=>1'::hstore -> 'a', hstore('a', name) from t", Kind.READ)],
     "ltree": [("select 'a.b'::ltree @> 'a' from t", Kind.READ)],
     "pg_trgm": [
@@ -396,6 +400,7 @@ async def test_extensions(pg15):
     pg15.run(
         database,
         "create table t (id int, name text)",
+        "create table typed (ci citext, h hstore, l ltree, c cube, cs citext[], name_of text)",
         "create table stamped (made timestamptz)",
         "create trigger t before update on stamped for each row execute function moddatetime(made)",
     )

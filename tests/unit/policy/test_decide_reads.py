@@ -7,7 +7,7 @@ import pytest
 from proxy.catalog.build import FunctionRow, TypeRow, build
 from proxy.policy.plan import EVERYTHING, NOTHING, Kind
 from proxy.reasons import Reason
-from tests.unit.catalog.sample import FUNCTIONS, PATH, SAMPLE, TYPES, sample_rows
+from tests.unit.catalog.sample import BUILTINS, FUNCTIONS, PATH, SAMPLE, TYPES, sample_rows
 from tests.unit.policy.helpers import OPAQUE, flags, plan
 
 READS = {
@@ -320,6 +320,16 @@ def test_compiled_support_functions_are_trusted_whatever_their_volatility():
         index_support=[21500],
     )
     assert plan("select * from a", catalog=build(rows)).kind is Kind.READ
+
+
+def test_grammars_of_older_servers():
+    """PostgreSQL 13 reads EXTRACT as a call of date_part."""
+    names = {"extract": "date_part", "version": "current_user"}
+    older = [row._replace(name=names.get(row.name, row.name)) for row in BUILTINS]
+    catalog = build(sample_rows(builtins=older))
+    assert plan("select extract(year from made) from a", catalog=catalog).kind is Kind.READ
+    found = plan("select system_user, id from a", catalog=catalog)
+    assert (found.reason, found.closure) == (Reason.SESSION_FUNCTION, NOTHING)
 
 
 class OneRule:
