@@ -147,6 +147,8 @@ def _gauge(declared: Declared, value: float) -> Metric:
 def _histogram(engine: Engine) -> Metric:
     family = HistogramMetricFamily(SECONDS.name, SECONDS.help, labels=SECONDS.labels)
     bounds = [*map(str, BUCKETS), "+Inf"]
+    if engine.statistics.fresh_hits:
+        engine.statistics.time_hits()
     for outcome, histogram in engine.statistics.seconds.items():
         buckets, seen = [], 0
         for bound, count in zip(bounds, histogram.counts, strict=True):

@@ -1,17 +1,15 @@
 """From catalog rows to a snapshot: every judgement that names do not need.
 
-What lives here: row types, the labels of functions, types and operators, and
-the flags of relations. What must not: queries and I/O, so that tests can build
-a catalog from a few rows. In doubt a thing is refused for reads and opaque for
+What lives here: the labels of functions, types and operators, and the flags of
+relations. What must not: queries and I/O, so that tests can build a catalog
+from a few rows. In doubt a thing is refused for reads and opaque for
 writes (K5, F9).
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields, replace
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from proxy.catalog.bodies import OPERATORS as BODY_OPERATORS
 from proxy.catalog.bodies import only_touches_its_row
@@ -27,6 +25,7 @@ from proxy.catalog.builtins import (
     builtin_label,
     extension_label,
 )
+from proxy.catalog.rows import ExpressionRow, FunctionRow, RelationRow, Rows, TypeRow, fingerprint
 from proxy.catalog.snapshot import (
     OPAQUE,
     SAFE,
@@ -49,122 +48,9 @@ _OPAQUE_TYPE = Label(Effect.OPAQUE, Reason.UNKNOWN_TYPE)
 _SYSTEM_FUNCTION = Label(Effect.HARMLESS, Reason.SYSTEM_CATALOG)
 
 
-class RelationRow(NamedTuple):
-    oid: int
-    schema: str
-    name: str
-    kind: str = "r"
-    persistence: str = "p"
-    has_rules: bool = False
-    is_partition: bool = False
-    row_security: bool = False
-    columns: tuple[str, ...] | None = ()
-    types: tuple[int, ...] | None = ()
-    virtual: bool = False
-    details: str = ""  # owner, privileges, typmods: only for the fingerprint
-
-
-class ExpressionRow(NamedTuple):
-    """The functions of all expressions that one owner has for one purpose.
-
-    Purposes: d default and check, i index and statistics, p partition key, v view,
-    r row security; t is the check or default of a domain, which is the owner then.
-    """
-
-    owner: int
-    purpose: str
-    domains: bool
-    functions: tuple[int, ...]
-    relations: tuple[int, ...] = ()
-
-
-class BuiltinRow(NamedTuple):
-    name: str
-    least: int
-    most: int
-    volatility: int  # 1 immutable, 2 stable, 3 volatile
-    row: bool = False
-    schema: str = "pg_catalog"
-
-
-class FunctionRow(NamedTuple):
-    oid: int
-    schema: str
-    name: str
-    least: int
-    most: int
-    volatility: str
-    language: str
-    extension: str = ""
-    kind: str = "f"
-    constant_defaults: bool = True
-    row: bool = True
-    dynamic: bool = False
-    support: tuple[int, ...] = ()
-    body: str = ""  # of short trigger functions in PL/pgSQL
-
-
-class TypeRow(NamedTuple):
-    oid: int
-    schema: str
-    name: str
-    kind: str = "b"
-    base: int = 0
-    element: int = 0
-    subtype: int = 0
-    functions: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Everything that `build` looks at, as read.
-
-    `surroundings` are hashes of schemas, roles and memberships, which decide about
-    search paths and privileges: they count for the fingerprint alone.
-    """
-
-    database: tuple[int, bool, bool] = (0, False, False)
-    surroundings: tuple[str, ...] = ()
-    relations: list[RelationRow] = field(default_factory=list)
-    inherits: list[tuple[int, int]] = field(default_factory=list)
-    foreign_keys: list[tuple[int, int, str, str]] = field(default_factory=list)
-    triggers: list[tuple[int, int]] = field(default_factory=list)
-    expressions: list[ExpressionRow] = field(default_factory=list)
-    builtins: list[BuiltinRow] = field(default_factory=list)
-    builtin_oids: list[tuple[int, str, str, int]] = field(default_factory=list)
-    functions: list[FunctionRow] = field(default_factory=list)
-    operators: list[tuple[str, str, int]] = field(default_factory=list)
-    types: list[TypeRow] = field(default_factory=list)
-    casts: list[int] = field(default_factory=list)
-    index_support: list[int] = field(default_factory=list)
-
-
 def build(rows: Rows) -> CatalogSnapshot:
     """Judge the rows of one database."""
     return _Builder(rows).snapshot()
-
-
-def fingerprint(rows: Rows) -> str:
-    """A hash of the content: equal rows, equal text.
-
-    Temporary relations do not count: only their owner sees them, and its session is
-    only forwarded (K4).
-    """
-    temporary = {row.oid for row in rows.relations if row.persistence == "t"}
-    if temporary:
-        rows = replace(
-            rows,
-            relations=[row for row in rows.relations if row.oid not in temporary],
-            inherits=[pair for pair in rows.inherits if temporary.isdisjoint(pair)],
-            foreign_keys=[row for row in rows.foreign_keys if temporary.isdisjoint(row[:2])],
-            triggers=[row for row in rows.triggers if row[0] not in temporary],
-            expressions=[row for row in rows.expressions if row.owner not in temporary],
-            types=[row for row in rows.types if not row.schema.startswith("pg_temp_")],
-        )
-    digest = hashlib.sha256()
-    for part in fields(rows):
-        digest.update(repr(getattr(rows, part.name)).encode())
-    return digest.hexdigest()
 
 
 class _Builder:

@@ -10,15 +10,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from proxy.catalog import queries
-from proxy.catalog.build import (
-    BuiltinRow,
-    ExpressionRow,
-    FunctionRow,
-    RelationRow,
-    Rows,
-    TypeRow,
-    build,
-)
+from proxy.catalog.build import build
+from proxy.catalog.rows import BuiltinRow, ExpressionRow, FunctionRow, RelationRow, Rows, TypeRow
 from proxy.catalog.snapshot import CatalogSnapshot
 
 if TYPE_CHECKING:

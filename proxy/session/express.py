@@ -19,6 +19,8 @@ from proxy.wire import messages
 
 _EXECUTE = messages.execute(b"") + messages.SYNC
 _DESCRIBE = messages.message(b"D", b"P\x00") + _EXECUTE
+# Rows of fewer bytes are copied into one reply.
+_ONE_PIECE = 16 * 1024
 _PARSED = messages.PARSE_COMPLETE + messages.BIND_COMPLETE
 
 
@@ -59,10 +61,7 @@ class Express(ClientSide):
             return True
         if not self._holds(entry):
             return False
-        if entry.description:
-            self.to_client.append(entry.description)
-        self.to_client.append(entry.body)
-        self._after_hit(b"")
+        self._reply(b"", entry.description or b"", entry.body, b"")
         self._close_unnamed()
         return True
 
@@ -91,14 +90,10 @@ class Express(ClientSide):
             )
         if (describe and entry.description is None) or not self._holds(entry):
             return False
-        out = self.to_client
-        out.append(messages.BIND_COMPLETE)
-        if describe:
-            out.append(entry.description)  # type: ignore[arg-type]
-        out.append(entry.body)
+        description = entry.description if describe else b""
         if self.block:
             self.portals[b""] = self.plan(statement.text)
-        self._after_hit(data[:size])
+        self._reply(messages.BIND_COMPLETE, description or b"", entry.body, data[:size])
         return True
 
     def _express_parse(self, data: bytes, tail: int, describe: bool) -> bool:
@@ -128,16 +123,20 @@ class Express(ClientSide):
             return True
         if (describe and entry.description is None) or not self._holds(entry):
             return False
-        out = self.to_client
-        out.append(_PARSED)
         self._define_unnamed(statement)
-        if describe:
-            out.append(entry.description)  # type: ignore[arg-type]
-        out.append(entry.body)
+        description = entry.description if describe else b""
         if self.block:
             self.portals[b""] = self.plan(statement.text)
-        self._after_hit(data[parse_size:size])
+        self._reply(_PARSED, description or b"", entry.body, data[parse_size:size])
         return True
+
+    def _reply(self, head: bytes, description: bytes, body: bytes, bind: bytes) -> None:
+        """Put out a hit, in one piece unless copying the rows would cost more."""
+        ready = self.after_hit(bind)
+        if len(body) < _ONE_PIECE:
+            self.to_client.append(b"".join((head, description, body, ready)))
+        else:
+            self.to_client += (head + description, body, ready)
 
     def _forward(self, data: bytes, text: bytes, key: Key, parameters: bytes) -> Pending | None:
         """Send a known read on as it came, recording its answer where that is allowed.

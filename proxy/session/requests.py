@@ -50,8 +50,7 @@ class ClientSide(SessionState):
             if entry is not None and self._holds(entry):
                 if entry.description:
                     self.to_client.append(entry.description)
-                self.to_client.append(entry.body)
-                self._after_hit(b"")
+                self.to_client += (entry.body, self.after_hit(b""))
                 self._close_unnamed()
                 return
         self._query_slowly(message)
@@ -129,21 +128,22 @@ class ClientSide(SessionState):
             entry.frequency += 1
         return True
 
-    def _after_hit(self, bind: bytes) -> None:
-        """Bookkeeping of a hit, and the ReadyForQuery that ends its reply."""
+    def after_hit(self, bind: bytes) -> bytes:
+        """Bookkeeping of a hit; returns the ReadyForQuery that ends its reply."""
         self.engine.statistics.hit()
         self.probes_in_vain = 0
         if self.deferred is not None or self.status != b"I":
             self.hits_in_block = True
             self.ghost_portal = bind
-            self.to_client.append(messages.READY_BLOCK)
+            ready = messages.READY_BLOCK
         else:
-            self.to_client.append(messages.READY_IDLE)
+            ready = messages.READY_IDLE
         context = self.context
         if context is not None:
             timeout = context.answer.idle_timeout
             if timeout is not None and self.now - self.last_upstream > timeout / 20:
                 self._touch()
+        return ready
 
     def _touch(self) -> None:
         """Show PostgreSQL that the client is not idle (T2): a Sync, its reply unseen."""
@@ -290,7 +290,7 @@ class ClientSide(SessionState):
         out.append(entry.body)
         if self.block:
             self.portals[b""] = self.plan(statement.text)
-        self._after_hit(batch[index][1])
+        out.append(self.after_hit(batch[index][1]))
         return True
 
     def _begin_ahead(self, batch: Batch) -> Batch:

@@ -48,6 +48,7 @@ OUT_NAMES = {
     "jsonb_each": ("key", "value"),
     "json_each_text": ("key", "value"),
     "jsonb_each_text": ("key", "value"),
+    "unnest": ("lexeme", "positions", "weights"),  # of a tsvector
 }
 
 

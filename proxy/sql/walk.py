@@ -221,6 +221,9 @@ class Walker:
                 self.temporary = value["rel"].get("relpersistence") == "t"
             elif field != "withClause":
                 self.field(field, value)
+        if self._depth and "valuesLists" in body:
+            for number in range(len(body["valuesLists"][0]["List"]["items"])):
+                self._derive(f"column{number + 1}", False)
         self._scope = outer
 
     def _output(self, target: Node) -> None:

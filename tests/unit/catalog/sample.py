@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from proxy.catalog.build import (
-    BuiltinRow,
-    ExpressionRow,
-    FunctionRow,
-    RelationRow,
-    Rows,
-    TypeRow,
-    build,
-)
+from proxy.catalog.build import build
+from proxy.catalog.rows import BuiltinRow, ExpressionRow, FunctionRow, RelationRow, Rows, TypeRow
 
 INT, TEXT, TIMESTAMPTZ, DATE, TIMETZ, REGCLASS = 23, 25, 1184, 1082, 1266, 2205
 MOOD, POSITIVE, CHECKED, POINT3, BAD_DOMAIN = 20001, 20002, 20003, 20004, 20005

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from proxy.catalog.build import FunctionRow, TypeRow, build, fingerprint
+from proxy.catalog.build import build
+from proxy.catalog.rows import FunctionRow, TypeRow, fingerprint
 from proxy.catalog.snapshot import Effect
 from proxy.reasons import Reason
 from tests.unit.catalog.sample import FUNCTIONS, PATH, RELATIONS, SAMPLE, TYPES, sample_rows

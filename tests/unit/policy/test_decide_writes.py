@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.catalog.build import ExpressionRow, build
+from proxy.catalog.build import build
+from proxy.catalog.rows import ExpressionRow
 from proxy.policy.plan import DATABASE, EVERYTHING, NOTHING, Kind
 from proxy.reasons import Reason
 from tests.unit.catalog.sample import FUNCTIONS, PATH, sample_rows

@@ -1,0 +1,456 @@
+"""Forced interleavings of fills, writes and losses, by holding single messages.
+
+A middlebox sits between Howdah and PostgreSQL. What a reader may see is said by the
+server itself: every read is compared with a direct one at a moment when it cannot
+change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.fix_howdah import Howdah, Starter, backends, wait_until_running
+from tests.fix_middlebox import TO_CLIENT, TO_SERVER, Middlebox
+from tests.fix_pg import PostgresServer
+from tests.fix_tools import eventually
+from tests.fix_wire import (
+    FLUSH,
+    SYNC,
+    Wire,
+    bind,
+    cancel_request,
+    errors,
+    execute,
+    kinds,
+    parse,
+    query,
+    rows,
+    tags,
+)
+
+PROBE = "SELECT v FROM public.probe WHERE id = 1"
+ALL = "SELECT * FROM public.probe ORDER BY id"
+
+
+@dataclass
+class Scene:
+    """A database behind Howdah behind a middlebox, with a warm reader."""
+
+    server: PostgresServer
+    box: Middlebox
+    howdah: Howdah
+    database: str
+    reader: Wire
+
+    def session(self, name: str) -> Wire:
+        return self.howdah.wire(self.database, application_name=name)
+
+    def truth(self) -> str:
+        return str(self.server.run(self.database, PROBE)[0][0])
+
+    def value(self) -> str:
+        return str(self.reader.rows(PROBE)[0][0])
+
+    def settles(self, value: str) -> None:
+        """The cache works again, and holds this value."""
+        assert self.truth() == value
+        assert self.value() == value
+        self.howdah.until_hit(self.reader)
+        for _ in range(3):
+            assert self.value() == value
+
+
+@pytest.fixture
+def scene(
+    postgres: PostgresServer,
+    middlebox: Callable[[tuple[str, int]], Middlebox],
+    start_howdah: Starter,
+    database: str,
+) -> Iterator[Scene]:
+    box = middlebox((postgres.host, postgres.port))
+    howdah = start_howdah(
+        upstream=f"postgresql://howdah@127.0.0.1:{box.port}/postgres?sslmode=disable"
+    )
+    howdah.warm(database)
+    reader = howdah.wire(database, application_name="reader")
+    howdah.until_hit(reader)
+    yield Scene(postgres, box, howdah, database, reader)
+    reader.close()
+
+
+def simple(sql: str) -> bytes:
+    return query(sql)
+
+
+def extended(sql: str) -> bytes:
+    return parse(sql) + bind() + execute() + SYNC
+
+
+BOTH = pytest.mark.parametrize("send", [simple, extended])
+Send = Callable[[str], bytes]
+
+
+@BOTH
+@pytest.mark.parametrize("held", ["D", "C", "Z"])
+def test_late_fill_7(scene: Scene, send: Send, held: str) -> None:
+    """A read's answer is on its way when a commit passes: it must not be stored (F5)."""
+    with scene.session("filler") as filler, scene.session("writer") as writer:
+        rule = scene.box.hold(TO_CLIENT, held, nth=1, application_name="filler")
+        sql = "SELECT v, 'late' FROM public.probe WHERE id = 1"
+        filler.send(send(sql))
+        rule.wait()
+        assert tags(writer.query("UPDATE public.probe SET v = 5")) == ["UPDATE 10"]
+        rule.release()
+        assert rows(filler.until()) in ([["0", "late"]], [["5", "late"]])
+        for _ in range(3):
+            assert scene.reader.rows(sql) == [["5", "late"]]
+            assert rows(filler.ask(send(sql))) == [["5", "late"]]
+
+
+@BOTH
+def test_fill_in_an_open_transaction_of_others(scene: Scene, send: Send) -> None:
+    """Evicting at the UPDATE is too early: the read in between brings the old row back."""
+    with scene.session("writer") as writer:
+        writer.query("BEGIN")
+        writer.query("UPDATE public.probe SET v = 6")
+        for _ in range(3):
+            assert rows(scene.reader.ask(send(PROBE))) == [["0"]]
+        writer.query("COMMIT")
+        for _ in range(3):
+            assert rows(scene.reader.ask(send(PROBE))) == [["6"]]
+
+
+@BOTH
+@pytest.mark.parametrize("held", ["C", "Z"])
+def test_acknowledgement_held_after_the_commit(scene: Scene, send: Send, held: str) -> None:
+    """F1, F2: committed, not yet known to Howdah: others read from PostgreSQL."""
+    with scene.session("writer") as writer:
+        rule = scene.box.hold(TO_CLIENT, held, application_name="writer")
+        writer.send(send("UPDATE public.probe SET v = 7"))
+        rule.wait()
+        eventually(lambda: scene.truth() == "7")
+        with scene.howdah.watching() as gained:
+            for _ in range(5):
+                assert scene.value() == "7"
+                assert rows(scene.reader.ask(extended(PROBE))) == [["7"]]
+        assert gained["hits"] == 0, gained
+        rule.release()
+        writer.until()
+        scene.settles("7")
+
+
+def test_acknowledgement_of_commit_held(scene: Scene) -> None:
+    with scene.session("writer") as writer:
+        writer.query("BEGIN")
+        writer.query("UPDATE public.probe SET v = 8")
+        assert scene.value() == "0"
+        rule = scene.box.hold(
+            TO_CLIENT, "C", where=lambda p: p.startswith(b"COMMIT"), application_name="writer"
+        )
+        writer.send(query("COMMIT"))
+        rule.wait()
+        with scene.howdah.watching() as gained:
+            for _ in range(5):
+                assert scene.value() == "8"
+        assert gained["hits"] == 0, gained
+        rule.release()
+        writer.until()
+        scene.settles("8")
+
+
+def test_execute_flushed_commit_at_sync(scene: Scene) -> None:
+    """CommandComplete comes before the commit; only the Sync commits (F2)."""
+    with scene.session("writer") as writer:
+        writer.send(parse("UPDATE public.probe SET v = 9"), bind(), execute(), FLUSH)
+        writer.until("C")
+        for _ in range(3):
+            assert scene.value() == "0"
+        rule = scene.box.hold(TO_CLIENT, "Z", application_name="writer")
+        writer.send(SYNC)
+        rule.wait()
+        for _ in range(3):
+            assert scene.value() == "9"
+        rule.release()
+        writer.until()
+        scene.settles("9")
+
+
+@BOTH
+def test_write_held_before_postgresql(scene: Scene, send: Send) -> None:
+    """The fence stands before the first byte leaves: reads are forwarded, and old is right."""
+    kind = "Q" if send is simple else "S"
+    with scene.session("writer") as writer:
+        rule = scene.box.hold(TO_SERVER, kind, nth=1, application_name="writer")
+        writer.send(send("UPDATE public.probe SET v = 10"))
+        rule.wait()
+        eventually(lambda: scene.howdah.count("fences_up") > 0)
+        with scene.howdah.watching() as gained:
+            for _ in range(3):
+                assert scene.value() == "0"
+        assert gained["hits"] == 0, gained
+        rule.release()
+        writer.until()
+        scene.settles("10")
+
+
+@BOTH
+@pytest.mark.parametrize("held", ["C", "Z"])
+def test_acknowledgement_lost(scene: Scene, send: Send, held: str) -> None:
+    """The upstream connection breaks after the commit, before Howdah knows of it."""
+    writer = scene.session("writer")
+    rule = scene.box.reset(TO_CLIENT, held, application_name="writer")
+    writer.send(send("UPDATE public.probe SET v = 11"))
+    rule.wait()
+    assert writer.closed()
+    writer.socket.close()
+    eventually(lambda: scene.truth() == "11")
+    for _ in range(5):
+        assert scene.value() == "11"
+    scene.settles("11")
+
+
+def test_connection_lost_before_the_commit(scene: Scene) -> None:
+    """COMMIT never arrived: PostgreSQL rolls back, and the old value is right."""
+    writer = scene.session("writer")
+    writer.query("BEGIN")
+    writer.query("UPDATE public.probe SET v = 12")
+    rule = scene.box.reset(TO_SERVER, "Q", application_name="writer")
+    writer.send(query("COMMIT"))
+    rule.wait()
+    assert writer.closed()
+    writer.socket.close()
+    for _ in range(5):
+        assert scene.value() == "0"
+    scene.settles("0")
+
+
+@pytest.mark.parametrize("how", ["reset", "close"])
+def test_client_killed_between_commit_and_answer(scene: Scene, how: str) -> None:
+    writer = scene.session("writer")
+    rule = scene.box.hold(TO_CLIENT, "C", application_name="writer")
+    writer.send(query("UPDATE public.probe SET v = 13"))
+    rule.wait()
+    if how == "reset":
+        writer.reset()
+    else:
+        writer.socket.close()
+    with scene.howdah.watching() as gained:
+        for _ in range(5):
+            assert scene.value() == "13"
+    assert gained["hits"] == 0, gained
+    rule.release()
+    scene.settles("13")
+
+
+def test_commit_waits_for_a_standby(scene: Scene) -> None:
+    """F2: durable but invisible, the client gone, for as long as it takes: the fence stays."""
+    server = scene.server
+    server.run("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    try:
+        server.run("postgres", "SELECT pg_reload_conf()")
+        writer = scene.session("writer")
+
+        def effective() -> bool:
+            return writer.rows("SHOW synchronous_standby_names") == [["nobody"]]
+
+        eventually(effective)
+        writer.query("SET synchronous_commit = on")
+        pid = writer.pid
+        writer.send(query("UPDATE public.probe SET v = 14"))
+        sql = f"SELECT count(*) FROM pg_stat_activity WHERE pid = {pid} AND wait_event = 'SyncRep'"
+        eventually(lambda: server.run("postgres", sql) == [(1,)])
+        writer.reset()
+        with scene.howdah.watching() as gained:
+            for _ in range(20):
+                assert scene.value() == "0"
+        assert gained["hits"] == 0, gained
+        # Still there: nothing but its end may lower the fence.
+        assert server.run("postgres", sql) == [(1,)]
+    finally:
+        server.run("postgres", "ALTER SYSTEM RESET synchronous_standby_names")
+        server.run("postgres", "SELECT pg_reload_conf()")
+    eventually(lambda: scene.truth() == "14")
+    assert scene.value() == "14"
+    scene.settles("14")
+
+
+def test_cancelled_wait_for_a_standby_commits(scene: Scene) -> None:
+    """A cancel in that wait: a WARNING, the tag UPDATE, and the change is visible."""
+    server = scene.server
+    server.run("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    try:
+        server.run("postgres", "SELECT pg_reload_conf()")
+        with scene.session("writer") as writer:
+            eventually(lambda: writer.rows("SHOW synchronous_standby_names") == [["nobody"]])
+            writer.query("SET synchronous_commit = on")
+            writer.send(query("UPDATE public.probe SET v = 15"))
+            sql = f"SELECT wait_event FROM pg_stat_activity WHERE pid = {writer.pid}"
+            eventually(lambda: server.run("postgres", sql) == [("SyncRep",)])
+            with Wire(scene.howdah.address) as request:
+                request.send(cancel_request(writer.key_data))
+                assert request.closed()
+            frames = writer.until()
+            assert kinds(frames) == "NCZ"
+            assert scene.value() == "15"
+    finally:
+        server.run("postgres", "ALTER SYSTEM RESET synchronous_standby_names")
+        server.run("postgres", "SELECT pg_reload_conf()")
+    scene.settles("15")
+
+
+def test_blocked_write_does_not_block_reads(scene: Scene) -> None:
+    with scene.session("one") as one, scene.session("two") as two:
+        one.query("BEGIN")
+        one.query("UPDATE public.probe SET v = 16")
+        two.send(query("UPDATE public.probe SET v = v + 1"))
+        wait_until_running(scene.server, "v = v + 1")
+        for _ in range(3):
+            assert scene.value() == "0"
+        one.query("COMMIT")
+        two.until()
+        scene.settles("17")
+
+
+def test_same_miss_by_many_48(scene: Scene) -> None:
+    """Others ask while a fill is under way: all get right answers, nobody waits for ever."""
+    sql = "SELECT count(*) FROM public.probe"
+    with scene.session("leader") as leader:
+        scene.howdah.until_hit(leader)
+        rule = scene.box.hold(TO_CLIENT, "D", application_name="leader")
+        leader.send(query(sql))
+        rule.wait()
+        others = [scene.session(f"other{i}") for i in range(4)]
+        for other in others:
+            other.send(query(sql))
+        rule.release()
+        for wire in [leader, *others]:
+            assert rows(wire.until()) == [["10"]]
+            wire.close()
+
+
+def test_same_miss_leader_fails_48(scene: Scene) -> None:
+    """The leader's connection breaks: the others get their own answer."""
+    sql = "SELECT sum(v) FROM public.probe"
+    leader = scene.session("leader")
+    scene.howdah.until_hit(leader)
+    hold = scene.box.hold(TO_CLIENT, "D", application_name="leader")
+    leader.send(query(sql))
+    hold.wait()
+    others = [scene.session(f"other{i}") for i in range(3)]
+    for other in others:
+        other.send(query(sql))
+    scene.box.link(application_name="leader").reset()
+    hold.release()
+    for wire in others:
+        assert rows(wire.until()) == [["0"]]
+        wire.close()
+    leader.socket.close()
+
+
+def test_waiter_is_not_given_what_a_write_has_passed(scene: Scene) -> None:
+    """A rejected fill reaches nobody but its own client (F5)."""
+    sql = "SELECT max(v) FROM public.probe"
+    with scene.session("leader") as leader, scene.session("writer") as writer:
+        scene.howdah.until_hit(leader)
+        rule = scene.box.hold(TO_CLIENT, "D", application_name="leader")
+        leader.send(query(sql))
+        rule.wait()
+        writer.query("UPDATE public.probe SET v = 18")
+        # This read begins after the commit was acknowledged.
+        scene.reader.send(query(sql))
+        rule.release()
+        assert rows(leader.until()) == [["0"]]
+        assert rows(scene.reader.until()) == [["18"]]
+        assert scene.reader.rows(sql) == [["18"]]
+
+
+def test_error_then_write_in_flight(scene: Scene) -> None:
+    """Messages skipped after an error have not run; their fence comes down."""
+    with scene.session("writer") as writer:
+        writer.send(
+            *[parse("SELECT 1 / 0"), bind(), execute()],
+            *[parse("UPDATE public.probe SET v = 19"), bind(), execute(), SYNC],
+        )
+        assert errors(writer.until()) == ["22012"]
+        scene.settles("0")
+
+
+def test_ddl_while_howdah_is_blind(scene: Scene) -> None:
+    """F12: Howdah's own connections fail while a client changes the schema."""
+    everything = "SELECT * FROM public.probe WHERE id = 1"
+    scene.howdah.until_hit(scene.reader, everything)
+    with scene.session("writer") as writer:
+        scene.howdah.until_hit(writer)
+        scene.box.refuse = True
+        for link in scene.box.links:
+            if link.parameters.get("user") == "howdah":
+                link.reset()
+        assert not errors(writer.query("ALTER TABLE public.probe ADD COLUMN w int DEFAULT 3"))
+        for _ in range(5):
+            assert scene.reader.rows(everything) == [["1", "0", "3"]]
+        writer.query("UPDATE public.probe SET w = 4")
+        assert scene.reader.rows(everything) == [["1", "0", "4"]]
+        scene.box.refuse = False
+        scene.howdah.until_hit(scene.reader, everything)
+        assert scene.reader.rows(everything) == [["1", "0", "4"]]
+
+
+def test_client_leaves_in_the_middle_of_an_answer(scene: Scene) -> None:
+    """The fill is given up or completed; nothing half is stored."""
+    leaver = scene.session("leaver")
+    rule = scene.box.hold(TO_CLIENT, "D", nth=4, application_name="leaver")
+    leaver.send(query(ALL))
+    rule.wait()
+    leaver.reset()
+    rule.release()
+    for _ in range(3):
+        assert len(scene.reader.rows(ALL)) == 10
+
+    def gone() -> bool:
+        return "leaver" not in [name for _, name, _ in backends(scene.server, scene.database)]
+
+    eventually(gone)
+
+
+def test_transaction_of_a_lost_client_is_rolled_back(scene: Scene) -> None:
+    writer = scene.session("writer")
+    writer.query("BEGIN")
+    writer.query("UPDATE public.probe SET v = 20")
+    writer.reset()
+
+    def gone() -> bool:
+        return "writer" not in [name for _, name, _ in backends(scene.server, scene.database)]
+
+    eventually(gone)
+    scene.settles("0")
+
+
+def test_deferred_begin_is_never_lost(scene: Scene) -> None:
+    """T2: BEGIN answered from here, the write after it is in that transaction."""
+    with scene.session("writer") as writer:
+        scene.howdah.until_hit(writer)
+        writer.query("BEGIN")
+        assert writer.status == "T"
+        assert writer.rows(PROBE) == [["0"]]
+        writer.query("UPDATE public.probe SET v = 21")
+        assert scene.truth() == "0"
+        writer.query("ROLLBACK")
+        assert writer.status == "I"
+        scene.settles("0")
+
+
+def test_deferred_begin_and_a_lost_upstream(scene: Scene) -> None:
+    """The backend dies behind a deferred BEGIN: the client hears of it, nothing is half done."""
+    writer = scene.session("writer")
+    scene.howdah.until_hit(writer)
+    writer.query("BEGIN")
+    scene.server.run("postgres", f"SELECT pg_terminate_backend({writer.pid})")
+    with pytest.raises((EOFError, ConnectionError)):
+        writer.query("UPDATE public.probe SET v = 22")
+        writer.query("COMMIT")
+        raise AssertionError("the connection should have ended")
+    writer.socket.close()
+    scene.settles("0")
