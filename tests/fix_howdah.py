@@ -5,6 +5,7 @@ A test fails if the process dies or if its log shows a traceback.
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import signal
@@ -12,13 +13,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from tests.fix_pg import PostgresServer
@@ -43,6 +41,20 @@ def parse_metrics(text: str) -> Metrics:
     return metrics
 
 
+def _summary(metrics: Metrics) -> dict[str, float]:
+    """`outcome/reason` -> statements, and the sums `hits` and `evictions`."""
+    found: dict[str, float] = {"hits": 0, "evictions": 0}
+    for (name, labels), value in metrics.items():
+        if name == "howdah_statements_total":
+            label = dict(labels)
+            found[f"{label.get('outcome')}/{label.get('reason')}"] = value
+            if label.get("outcome") == "hit":
+                found["hits"] += value
+        elif name == "howdah_evictions_total":
+            found["evictions"] += value
+    return found
+
+
 class Howdah:
     """One `serve` process."""
 
@@ -57,6 +69,7 @@ class Howdah:
         self.address = ("", 0)
         self.http = ""
         self.ready_line = ""
+        self._http: http.client.HTTPConnection | None = None
 
     @property
     def host(self) -> str:
@@ -110,11 +123,11 @@ class Howdah:
 
         self.ready_line = eventually(look, what="ready line") or ""
         listen = re.search(r"listen=(\S+)", self.ready_line)
-        http = re.search(r"http=(\S+)", self.ready_line)
+        found = re.search(r"http=(\S+)", self.ready_line)
         assert listen is not None, self.ready_line
         host, _, port = listen[1].split(",")[0].rpartition(":")
         self.address = (host.strip("[]"), int(port))
-        self.http = f"http://{http[1].split(',')[0]}" if http else ""
+        self.http = found[1].split(",")[0] if found else ""
 
     @property
     def log(self) -> str:
@@ -151,6 +164,8 @@ class Howdah:
         return self.process.returncode
 
     def destroy(self) -> None:
+        if self._http is not None:
+            self._http.close()
         try:
             self.stop()
         finally:
@@ -167,12 +182,21 @@ class Howdah:
         return connect(self.address, database, user, **options)
 
     def get(self, path: str) -> tuple[int, str]:
-        """Status and body of an HTTP page."""
-        try:
-            with urllib.request.urlopen(self.http + path, timeout=PATIENCE) as answer:
+        """Status and body of an HTTP page, on a connection that is kept."""
+        for again in (True, False):
+            if self._http is None:
+                self._http = http.client.HTTPConnection(self.http, timeout=PATIENCE)
+            try:
+                self._http.request("GET", path)
+                answer = self._http.getresponse()
                 return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
+            except (http.client.HTTPException, ConnectionError):
+                # The server may close an idle connection at any time.
+                self._http.close()
+                self._http = None
+                if not again:
+                    raise
+        raise AssertionError("unreachable")
 
     def metrics(self) -> Metrics:
         return parse_metrics(self.get("/metrics")[1])
@@ -192,28 +216,16 @@ class Howdah:
     def evictions(self) -> float:
         return self.count("evictions_total")
 
-    def reasons(self) -> dict[str, float]:
-        """`outcome/reason` -> statements so far, for messages and differences."""
-        found = {}
-        for (name, labels), value in self.metrics().items():
-            if name == "howdah_statements_total" and value:
-                label = dict(labels)
-                found[f"{label.get('outcome')}/{label.get('reason')}"] = value
-        return found
-
     @contextmanager
     def watching(self) -> Iterator[dict[str, float]]:
-        """Fills a dict with what `reasons()` gained in the block, plus `hits`, `evictions`."""
+        """Fills a dict with what the block added: `outcome/reason`, `hits`, `evictions`."""
         gained: dict[str, float] = {}
-        before = self.reasons()
-        evictions = self.evictions()
+        before = _summary(self.metrics())
         yield gained
-        after = self.reasons()
-        for name, value in after.items():
-            if value - before.get(name, 0):
-                gained[name] = value - before.get(name, 0)
-        gained["hits"] = sum(v for k, v in gained.items() if k.startswith("hit/"))
-        gained["evictions"] = self.evictions() - evictions
+        for name, value in _summary(self.metrics()).items():
+            more = value - before.get(name, 0)
+            if more or name in ("hits", "evictions"):
+                gained[name] = more
 
     @contextmanager
     def hits_during(self, count: float) -> Iterator[None]:
@@ -360,13 +372,3 @@ def wait_until_running(server: PostgresServer, fragment: str) -> None:
             return bool(row and row[0])
 
         eventually(running, what=f"a backend that runs {fragment!r}")
-
-
-def rows_of(dsn: str, sql: str) -> list[tuple[object, ...]]:
-    """Rows through psycopg, for drivers' tests."""
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        return connection.execute(sql).fetchall()  # type: ignore[arg-type]
-
-
-def elapsed(start: float) -> float:
-    return time.monotonic() - start

@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
-from proxy.catalog.bodies import OPERATORS as BODY_OPERATORS
-from proxy.catalog.bodies import only_touches_its_row
 from proxy.catalog.builtins import (
     AUDITED_SQL_EXTENSIONS,
     CLOCK_TYPES,
@@ -20,7 +18,6 @@ from proxy.catalog.builtins import (
     POPULATING,
     SAFE_TYPES,
     SURE_TYPES,
-    VOLATILE,
     ZONED_TYPES,
     builtin_label,
     extension_label,
@@ -119,7 +116,6 @@ class _Builder:
             here.append(Function(built.least, built.most, label, built.row))
         for row in self.rows.functions:
             self.by_oid[row.oid] = _function_label(row)
-        self._trigger_functions()
         for row in self.rows.functions:
             label = self.by_oid[row.oid]
             if row.kind == "a":
@@ -131,22 +127,6 @@ class _Builder:
             schema: {name: tuple(candidates) for name, candidates in names.items()}
             for schema, names in found.items()
         }
-
-    def _trigger_functions(self) -> None:
-        """Those that only touch the row at hand are harmless, as far as names are not taken."""
-        if any(
-            name in BODY_OPERATORS and self._label(function).effect is not Effect.SAFE
-            for _, name, function in self.rows.operators
-        ):
-            return
-        taken = frozenset(
-            row.name
-            for row in self.rows.functions
-            if self.by_oid[row.oid].effect is Effect.OPAQUE and not row.body
-        )
-        for row in self.rows.functions:
-            if row.body and only_touches_its_row(row.body, taken):
-                self.by_oid[row.oid] = VOLATILE
 
     def _aggregate_label(self, row: FunctionRow) -> Label:
         """An aggregate is what its support functions are; its own row says nothing."""

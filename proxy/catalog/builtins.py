@@ -206,18 +206,6 @@ _AUDITED_EXTENSIONS = frozenset(
 # Extensions whose IMMUTABLE SQL functions only call qualified built-in functions. They
 # overload common names (replace, split_part, strpos), so calls of those could mean them.
 AUDITED_SQL_EXTENSIONS = frozenset(("citext",))
-# STABLE C functions of extensions that depend on settings in the key, or on catalog content.
-_SAFE_EXTENSION_FUNCTIONS = frozenset(
-    (extension, name)
-    for extension, names in {
-        "pg_trgm": "similarity_op word_similarity_op word_similarity_commutator_op "
-        "word_similarity_dist_op word_similarity_dist_commutator_op strict_word_similarity_op "
-        "strict_word_similarity_commutator_op strict_word_similarity_dist_op "
-        "strict_word_similarity_dist_commutator_op",
-        "unaccent": "unaccent",
-    }.items()
-    for name in names.split()
-)
 
 
 def extension_label(extension: str, name: str, volatility: str) -> Label:
@@ -227,7 +215,7 @@ def extension_label(extension: str, name: str, volatility: str) -> Label:
     """
     if extension == "hstore" and name in POPULATING:
         return STABLE  # IMMUTABLE by label, but it reads 'now' into dates
-    if volatility == "i" or (extension, name) in _SAFE_EXTENSION_FUNCTIONS:
+    if volatility == "i":
         return SAFE
     if extension == "pg_trgm" and name == "set_limit":
         return _SET

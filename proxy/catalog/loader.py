@@ -41,7 +41,7 @@ async def _read(connection: asyncpg.Connection[Any]) -> Rows:
         for owner, purpose, domains, functions, used in await connection.fetch(queries.EXPRESSIONS)
     ]
     functions = [
-        FunctionRow(*(*row[:-2], tuple(row[-2]), row[-1]))
+        FunctionRow(*(*row[:-1], tuple(row[-1])))
         for row in await connection.fetch(queries.FUNCTIONS)
     ]
     types = [TypeRow(*(*row[:-1], tuple(row[-1]))) for row in await connection.fetch(queries.TYPES)]

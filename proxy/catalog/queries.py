@@ -166,9 +166,7 @@ select p.oid, n.nspname::text, p.proname::text, (p.pronargs - p.pronargdefaults)
        p.prosrc ~* '{_SCHEMA_WORDS}' or (l.lanname = 'sql' and p.prosrc ~* '{_SELECT_INTO}'),
        case when g.aggfnoid is null then '{{}}' else array[
            g.aggtransfn, g.aggfinalfn, g.aggcombinefn, g.aggserialfn, g.aggdeserialfn,
-           g.aggmtransfn, g.aggminvtransfn, g.aggmfinalfn]::pg_catalog.oid[] end,
-       case when l.lanname = 'plpgsql' and p.prorettype = 2279
-                 and pg_catalog.length(p.prosrc) < 4000 then p.prosrc else '' end
+           g.aggmtransfn, g.aggminvtransfn, g.aggmfinalfn]::pg_catalog.oid[] end
 from pg_catalog.pg_proc p
 join pg_catalog.pg_namespace n on n.oid = p.pronamespace
 join pg_catalog.pg_language l on l.oid = p.prolang
@@ -204,8 +202,16 @@ order by t.oid
 """
 
 # Functions that run without being named: by casts, and by sorting, grouping and indexes.
+# A cast through text to a date or time type, or to what may contain one, reads 'now' in
+# data; it stands as function 1, which nothing is known of.
 CASTS = """
-select distinct castfunc from pg_catalog.pg_cast where castfunc >= 16384 order by 1
+select distinct castfunc from pg_catalog.pg_cast where castfunc >= 16384
+union
+select 1::pg_catalog.oid from pg_catalog.pg_cast c
+join pg_catalog.pg_type t on t.oid = c.casttarget
+where c.oid >= 16384 and c.castmethod = 'i'
+  and (t.typcategory in ('D', 'A') or t.typtype in ('d', 'r', 'm', 'c'))
+order by 1
 """
 INDEX_SUPPORT = """
 select p.amproc::pg_catalog.oid from pg_catalog.pg_amproc p where p.amproc >= 16384

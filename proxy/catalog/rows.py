@@ -63,7 +63,6 @@ class FunctionRow(NamedTuple):
     row: bool = True
     dynamic: bool = False
     support: tuple[int, ...] = ()
-    body: str = ""  # of short trigger functions in PL/pgSQL
 
 
 class TypeRow(NamedTuple):

@@ -62,6 +62,7 @@ def judge(facts: Facts, catalog: CatalogSnapshot | None, path: Path) -> Code:
         code.add(Effect.OPAQUE, Reason.OPAQUE_TYPES)
     _judge_relations(facts, catalog, path, code)
     _judge_syntax(facts, code)
+    _judge_zones(facts, catalog, code)
     for call in facts.calls:
         _judge_call(call, catalog, path, code)
     if catalog.row_functions:
@@ -121,6 +122,32 @@ def _judge_syntax(facts: Facts, code: Code) -> None:
         code.add(Effect.HARMLESS, Reason.CLOCK)
     if facts.unsupported:
         code.add(Effect.HARMLESS, Reason.UNSUPPORTED_SYNTAX)
+
+
+# time, timetz and their arrays: `AT TIME ZONE` takes a time for one of today.
+_TIMES_OF_DAY = frozenset((1083, 1183, 1266, 1270))
+_TIME_NAMES = frozenset(("time", "timetz", "make_time"))
+
+
+def _judge_zones(facts: Facts, catalog: CatalogSnapshot, code: Code) -> None:
+    """`AT TIME ZONE` reads the clock where it may meet a time of day (K5)."""
+    named = {call.function.name for call in facts.calls}
+    if "timezone" not in named:
+        return
+    if not named.isdisjoint(_TIME_NAMES) or any(name in _TIME_NAMES for _, name in facts.types):
+        code.add(Effect.HARMLESS, Reason.CLOCK)
+        return
+    users = {
+        found.oid
+        for schema, here in catalog.types.items()
+        if schema != "pg_catalog"
+        for found in here.values()
+        if found.clock
+    }
+    for relation in code.relations:
+        if any(oid in _TIMES_OF_DAY or oid in users for oid in relation.columns.values()):
+            code.add(Effect.HARMLESS, Reason.CLOCK)
+            return
 
 
 def _judge_relations(facts: Facts, catalog: CatalogSnapshot, path: Path, code: Code) -> None:

@@ -104,6 +104,8 @@ class Session(Express, ServerSide):
                 break
             position += size
         self.send(data[:position])
+        if position:
+            self.awaits_client = False
         self._client_buffer = data[position:]
         if len(self._client_buffer) > _AUTHENTICATION_LIMIT:
             raise ProtocolError("too many bytes before the session was ready")
@@ -217,6 +219,10 @@ class Session(Express, ServerSide):
         if self.server_gone:
             self.close_client = True
             return
+        if not self.started and not self.awaits_client:
+            # The session is being made, and a login event trigger may be writing: it is
+            # waited for, as PostgreSQL does not notice that nobody is there (K3).
+            return
         if not self.started or self._client_skip or self.copy_both:
             # Half a message, or a stream, cannot be ended: PostgreSQL sees the end of the stream.
             self.close_server = self.close_client = True
@@ -250,7 +256,12 @@ class Session(Express, ServerSide):
         self.server_gone = True
         expected = self.client_gone or self.terminating or self.close_server
         fences = [pending.fence for pending in self.pending if pending.fence is not None]
-        fences += [fence for fence in (self.startup_fence, self.relay_fence) if fence is not None]
+        if self.relay_fence is not None:
+            fences.append(self.relay_fence)
+        if self.startup_fence is not None and (self.awaits_client or self.fatal_seen):
+            # Refused: no trigger has committed. Otherwise one may go on unseen, and the
+            # fence stays; it matters only where there are login event triggers.
+            self.engine.lower(self.startup_fence)
         self.startup_fence = self.relay_fence = None
         self.pending.clear()
         for fence in fences:

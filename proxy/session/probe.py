@@ -47,7 +47,9 @@ PROBE_SQL = f"""SELECT pg_catalog.pg_backend_pid(),
  (SELECT pg_catalog.md5(pg_catalog.string_agg(name {_CAT} '=' {_CAT} value, ',' ORDER BY name))
  FROM (SELECT name, CASE WHEN setting IS NULL THEN '' ELSE setting END AS value
  FROM pg_catalog.pg_settings
- WHERE NOT name {_EQ} ANY ('{{{_HARMLESS}}}'::pg_catalog.text[])) settings),
+ WHERE NOT name {_EQ} ANY ('{{{_HARMLESS}}}'::pg_catalog.text[])
+ UNION ALL SELECT 'reloaded',
+ pg_catalog.date_part('epoch', pg_catalog.pg_conf_load_time())::pg_catalog.text) settings),
  pg_catalog.current_setting('default_transaction_isolation'),
  pg_catalog.current_setting('idle_session_timeout', true),
  pg_catalog.current_setting('idle_in_transaction_session_timeout', true),

@@ -156,7 +156,9 @@ class ServerSide(SessionState):
     def _unasked(self, kind: int, data: bytes, position: int, size: int) -> tuple[bool, bool]:
         """A message when nothing is owed: the startup, a notice, or the end of the backend."""
         payload = data[position + HEADER : min(position + size, len(data))]
-        if kind == 0x4B and not self.started:  # BackendKeyData
+        if kind == 0x52:  # Authentication: a request, but for Ok and SASLFinal
+            self.awaits_client = payload[:4] not in (b"\0\0\0\0", b"\0\0\0\x0c")
+        elif kind == 0x4B and not self.started:  # BackendKeyData
             self.cancel_key = payload
             self.backend_pid = int.from_bytes(payload[:4], "big")
         elif kind == 0x45:
@@ -178,7 +180,7 @@ class ServerSide(SessionState):
         if self.startup_fence is not None:
             self.engine.lower(self.startup_fence)
             self.startup_fence = None
-        if self.may_probe():
+        if self.may_probe() and not self.client_gone:
             self.send_probe()
         self.refresh()
 
@@ -395,7 +397,7 @@ class ServerSide(SessionState):
         fill = head.fill
         if fill is None:
             return
-        if head.context is None or not head.context.live:
+        if head.context is None or not head.context.live or self.context is not head.context:
             fill.reject("schema")
         if head.error is not None:
             fill.reject("error")

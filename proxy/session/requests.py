@@ -10,6 +10,7 @@ that is deferred, T2), or forwarded.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from proxy.cache.fills import Fill
 from proxy.cache.store import MAX_FREQUENCY, Entry, Key
@@ -31,6 +32,8 @@ _TAGS = {Control.BEGIN: b"BEGIN", Control.COMMIT: b"COMMIT", Control.ROLLBACK: b
 # The word that the command tag of a BEGIN depends on; behind a comment it is not sought.
 _BEGIN = re.compile(rb"\s*BEGIN\b", re.IGNORECASE)
 _BEGINS = re.compile(rb"\s*(?:BEGIN|START)\b", re.IGNORECASE)
+# Behind the names of a Bind: no parameters, results as they come, all in text, or in binary.
+_PLAIN_BINDS = frozenset((bytes(6), bytes(4) + b"\x00\x01\x00\x00", bytes(4) + b"\x00\x01\x00\x01"))
 # Longer texts of SET are not remembered.
 _LEARNED_TEXT = 256
 
@@ -211,14 +214,8 @@ class ClientSide(SessionState):
         if plan.control is not Control.SET_TRANSACTION and not plan.flags & Flag.ISOLATION:
             return
         if self.hits_in_block and not self.snapshot_in_block:
-            self.send(
-                messages.parse(b"", b"SELECT 1") + messages.bind(b"", b"") + messages.execute(b"")
-            )
-            pending.prefix += b"12DC"
-            unnamed = self.statements.get(b"")
-            if unnamed is not None:
-                unnamed.upstream = False
-            self.stale_unnamed = unnamed is None
+            self.inject(pending, b"SELECT 1", b"12DC33")
+            self.snapshot_in_block = True
 
     # Extended protocol
 
@@ -227,10 +224,14 @@ class ClientSide(SessionState):
         if not batch and self.deferred is not None:
             self.reply(messages.READY_BLOCK)
             return
+        prepared = self._only_prepared()
         if not self.pending or self.pending[-1].synced:
             if self.hot and len(batch) > 3:
                 batch = self._begin_ahead(batch)
             if self._from_memory(batch):
+                return
+        elif prepared is not None:
+            if self._behind_flush(prepared, batch, message):
                 return
         elif self.copy_in and not self.pending[-1].simple:
             self.forward_batch(batch)
@@ -240,6 +241,42 @@ class ClientSide(SessionState):
         pending = self._open_pending()
         pending.synced = True
         self.send(message)
+
+    def _only_prepared(self) -> Pending | None:
+        """The open batch, if it has only prepared and described, and all is answered.
+
+        Drivers that read the description before they bind send Flush in between.
+        """
+        if len(self.pending) != 1:
+            return None
+        pending = self.pending[0]
+        if (
+            pending.synced
+            or pending.hidden
+            or pending.noted
+            or pending.begins
+            or pending.prefix
+            or pending.error is not None
+            or pending.received != pending.expected
+            or self.copy_in
+        ):
+            return None
+        return pending
+
+    def _behind_flush(self, prepared: Pending, batch: Batch, message: bytes) -> bool:
+        """Answer `batch` from memory; the Sync goes upstream, its reply is not seen.
+
+        PostgreSQL must have the Sync: the Parse holds locks until then.
+        """
+        self.pending.remove(prepared)
+        self.refresh()
+        answered = self._from_memory(batch)
+        self.pending.insert(0, prepared)
+        self.hot = False
+        if answered:
+            prepared.hidden = prepared.synced = True
+            self.send(message)
+        return answered
 
     def _open_pending(self) -> Pending:
         """The pending that collects extended messages up to the next Sync."""
@@ -277,7 +314,7 @@ class ClientSide(SessionState):
             return False
         entry = self.engine.store.get((context.id, statement.source, bind.rest))
         if entry is None:
-            return self._local_control(statement, parsed, describe)
+            return self._local_control(bind.rest, statement, parsed, describe)
         if (describe and entry.description is None) or not self._holds(entry):
             return False
         out = self.to_client
@@ -310,7 +347,7 @@ class ClientSide(SessionState):
         if bind.portal or statement is None or (parsed is not None and bind.statement):
             return batch
         describe = len(head) == (3 if parsed is None else 4)
-        if not self._local_control(statement, parsed, describe, last=False):
+        if not self._local_control(bind.rest, statement, parsed, describe, last=False):
             return batch
         return rest
 
@@ -333,6 +370,7 @@ class ClientSide(SessionState):
 
     def _local_control(
         self,
+        rest: bytes,
         statement: Statement,
         parsed: Statement | None,
         describe: bool,
@@ -342,8 +380,11 @@ class ClientSide(SessionState):
         """A BEGIN, COMMIT or ROLLBACK in the extended protocol that needs no PostgreSQL (T2).
 
         Args:
+            rest: the Bind behind its names.
             last: Sync follows; otherwise it has to be a BEGIN with more behind it.
         """
+        if rest not in _PLAIN_BINDS or not statement.source.endswith(b"\x00\x00\x00"):
+            return False  # PostgreSQL may refuse it
         plan = self.plan(statement.text)
         if not last and plan.control is not Control.BEGIN:
             return False
@@ -362,7 +403,14 @@ class ClientSide(SessionState):
 
     def _plan_of(self, statement: Statement) -> Plan:
         """The plan of a prepared statement, its declared parameter types included."""
-        plan = self.plan(statement.text)
+        if statement.version != self.data.version:
+            # PostgreSQL may still run it with names as they resolved at its Parse: all
+            # that they could have meant counts.
+            plan = self.plan(statement.text, anywhere=True)
+            if plan.reason is Reason.SESSION_UNKNOWN:
+                plan = replace(plan, reason=Reason.PREPARED_STALE)
+        else:
+            plan = self.plan(statement.text)
         if statement.unusual:
             snapshot = self.data.snapshot
             effect = (
@@ -390,8 +438,13 @@ class ClientSide(SessionState):
         if not settings and batch and self.may_probe():
             self.send_probe()
         self.statements_since_probe += 1
+        prepared = self._only_prepared()
+        if prepared is not None:
+            self.pending.remove(prepared)
         obstacle = self.why_not()
         fresh = not self.pending or self.pending[-1].synced
+        if prepared is not None:
+            self.pending.append(prepared)
         before, epoch = self.context, self.epoch
         pending = self._open_pending()
         out: list[bytes] = []

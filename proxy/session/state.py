@@ -32,6 +32,8 @@ SINGLE_BYTE_ENCODINGS = frozenset(
 )
 
 
+OWN_NAME = b"howdah"  # of statements and portals that the client does not know
+
 # On a replication connection PostgreSQL hands texts that begin like this to another
 # parser ("Streaming Replication Protocol"); none of these commands writes a table.
 _REPLICATION_COMMAND = re.compile(
@@ -199,6 +201,7 @@ class SessionState:
         self.cancel_key: bytes | None = None
         self.cancelled = False
         self.pooled = False
+        self.awaits_client = False  # the server has asked for a password or the like
         self.started = False  # the first ReadyForQuery has been seen
         self.client_gone = False
         self.server_gone = False
@@ -316,8 +319,12 @@ class SessionState:
             return Reason.SESSION_UNKNOWN
         return self.blocked
 
-    def plan(self, text: bytes) -> Plan:
-        """The plan of a text in this session as it stands (F9 where that is unclear)."""
+    def plan(self, text: bytes, *, anywhere: bool = False) -> Plan:
+        """The plan of a text in this session as it stands (F9 where that is unclear).
+
+        Args:
+            anywhere: names may resolve in any schema.
+        """
         if self.replication and _REPLICATION_COMMAND.match(text):
             return _REPLICATION_PLAN
         if not self.safe_text or (self.encoding != "UTF8" and not text.isascii()):
@@ -326,7 +333,7 @@ class SessionState:
             # An outstanding SET may turn standard_conforming_strings off.
             return memo.ENCODING
         context = self.context or self.path_context
-        if context is not None and not context.live:
+        if anywhere or (context is not None and not context.live):
             context = None
         return self.engine.plan(text, self.data, context)
 
@@ -431,7 +438,10 @@ class SessionState:
         else:
             granules = set()
         granules.update(self.engine.granules(owed, self.data))
-        schema = bool(flags & Flag.SCHEMA)
+        # While the catalog is read for the first time, nobody can tell what opaque code
+        # does to it (F12).
+        loading = self.data.snapshot is None and self.data.problem is Reason.CATALOG_LOADING
+        schema = bool(flags & Flag.SCHEMA or (loading and flags & Flag.OPAQUE))
         if pending.fence is not None:
             self.engine.board.widen(pending.fence, granules)
         else:
@@ -492,17 +502,23 @@ class SessionState:
         """
         if self.deferred is None:
             return
-        self.send(
-            messages.parse(b"", self.deferred) + messages.bind(b"", b"") + messages.execute(b"")
-        )
-        pending.prefix += b"12C"
+        self.inject(pending, self.deferred, b"12C33")
         pending.begins = True
         self.deferred = None
-        # Upstream's unnamed statement is the BEGIN now, whatever the client's is.
-        unnamed = self.statements.get(b"")
-        if unnamed is not None:
-            unnamed.upstream = False
-        self.stale_unnamed = unnamed is None
+
+    def inject(self, pending: Pending, text: bytes, replies: bytes) -> None:
+        """Run a statement of Howdah's own in front of a request; its replies are dropped.
+
+        Under a name of its own: the client's unnamed statement and portal stay as they are.
+        """
+        self.send(
+            messages.parse(OWN_NAME, text)
+            + messages.bind(OWN_NAME, OWN_NAME)
+            + messages.execute(OWN_NAME)
+            + messages.close(b"P", OWN_NAME)
+            + messages.close(b"S", OWN_NAME)
+        )
+        pending.prefix += replies
 
     def outcome(self, plan: Plan) -> str:
         """The metric outcome of a forwarded statement, misses apart."""

@@ -94,16 +94,17 @@ def test_clean_restart(crashing: tuple[Howdah, str], server: PostgresServer) -> 
 def test_crash_with_a_fence_up(crashing: tuple[Howdah, str], server: PostgresServer) -> None:
     """A commit is in flight when the server dies: its fence ends with the backend."""
     howdah, database = crashing
-    with server.connect(database) as blocker:
-        blocker.execute("BEGIN")
-        blocker.execute("SELECT 1 FROM public.probe FOR UPDATE")
-        wire = howdah.wire(database)
-        wire.send(query("UPDATE public.probe SET v = 3"))
-        wait_until_running(server, "v = 3")
-        assert howdah.count("fences_up") > 0
-        server.stop(signal.SIGQUIT)
-        assert wire.closed()
-        wire.socket.close()
+    blocker = connect((server.host, server.port), database)
+    blocker.query("BEGIN")
+    blocker.query("SELECT 1 FROM public.probe FOR UPDATE")
+    wire = howdah.wire(database)
+    wire.send(query("UPDATE public.probe SET v = 3"))
+    wait_until_running(server, "v = 3")
+    assert howdah.count("fences_up") > 0
+    server.stop(signal.SIGQUIT)
+    assert wire.closed()
+    wire.socket.close()
+    blocker.socket.close()
     server.start()
     agree(howdah, server, database)
     eventually(lambda: howdah.count("fences_up") == 0)

@@ -46,7 +46,10 @@ class Scene:
     reader: Wire
 
     def session(self, name: str) -> Wire:
-        return self.howdah.wire(self.database, application_name=name)
+        """A session that is known to Howdah, so that no probe is in the way of a rule."""
+        wire = self.howdah.wire(self.database, application_name=name)
+        self.howdah.until_hit(wire)
+        return wire
 
     def truth(self) -> str:
         return str(self.server.run(self.database, PROBE)[0][0])
@@ -318,7 +321,6 @@ def test_same_miss_by_many_48(scene: Scene) -> None:
     """Others ask while a fill is under way: all get right answers, nobody waits for ever."""
     sql = "SELECT count(*) FROM public.probe"
     with scene.session("leader") as leader:
-        scene.howdah.until_hit(leader)
         rule = scene.box.hold(TO_CLIENT, "D", application_name="leader")
         leader.send(query(sql))
         rule.wait()
@@ -335,7 +337,6 @@ def test_same_miss_leader_fails_48(scene: Scene) -> None:
     """The leader's connection breaks: the others get their own answer."""
     sql = "SELECT sum(v) FROM public.probe"
     leader = scene.session("leader")
-    scene.howdah.until_hit(leader)
     hold = scene.box.hold(TO_CLIENT, "D", application_name="leader")
     leader.send(query(sql))
     hold.wait()
@@ -354,7 +355,6 @@ def test_waiter_is_not_given_what_a_write_has_passed(scene: Scene) -> None:
     """A rejected fill reaches nobody but its own client (F5)."""
     sql = "SELECT max(v) FROM public.probe"
     with scene.session("leader") as leader, scene.session("writer") as writer:
-        scene.howdah.until_hit(leader)
         rule = scene.box.hold(TO_CLIENT, "D", application_name="leader")
         leader.send(query(sql))
         rule.wait()
@@ -383,7 +383,6 @@ def test_ddl_while_howdah_is_blind(scene: Scene) -> None:
     everything = "SELECT * FROM public.probe WHERE id = 1"
     scene.howdah.until_hit(scene.reader, everything)
     with scene.session("writer") as writer:
-        scene.howdah.until_hit(writer)
         scene.box.refuse = True
         for link in scene.box.links:
             if link.parameters.get("user") == "howdah":
@@ -431,7 +430,6 @@ def test_transaction_of_a_lost_client_is_rolled_back(scene: Scene) -> None:
 def test_deferred_begin_is_never_lost(scene: Scene) -> None:
     """T2: BEGIN answered from here, the write after it is in that transaction."""
     with scene.session("writer") as writer:
-        scene.howdah.until_hit(writer)
         writer.query("BEGIN")
         assert writer.status == "T"
         assert writer.rows(PROBE) == [["0"]]
@@ -445,7 +443,6 @@ def test_deferred_begin_is_never_lost(scene: Scene) -> None:
 def test_deferred_begin_and_a_lost_upstream(scene: Scene) -> None:
     """The backend dies behind a deferred BEGIN: the client hears of it, nothing is half done."""
     writer = scene.session("writer")
-    scene.howdah.until_hit(writer)
     writer.query("BEGIN")
     scene.server.run("postgres", f"SELECT pg_terminate_backend({writer.pid})")
     with pytest.raises((EOFError, ConnectionError)):

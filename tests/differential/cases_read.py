@@ -290,7 +290,9 @@ PARAMETERS = [
     ),
     Read("p_limit", "SELECT id FROM orders ORDER BY id LIMIT $1", True, (int8(3),)),
     # Sent in several packets: Howdah may forward it.
-    Read("p_bind_100k_49", "SELECT id FROM customers WHERE name = $1", None, (text("z" * 100_000),)),
+    Read(
+        "p_bind_100k_49", "SELECT id FROM customers WHERE name = $1", None, (text("z" * 100_000),)
+    ),
     Read("p_error", "SELECT 1 / ($1 - 1) FROM tree", None, (int4(1),)),
 ]
 

@@ -178,7 +178,11 @@ FLOWS: dict[str, list[Exchange]] = {
     "close_unknown": flow(z(close("S", "nope"), close("P", "nope"))),
     "close_portal": flow(z(parse(TWO), bind(portal="p"), close("P", "p"), execute("p"))),
     "deallocate": flow(
-        z(P1), ([query("DEALLOCATE s")], "Z"), z(bind([b"2"], statement="s"), execute()), z(P1), GONE
+        z(P1),
+        ([query("DEALLOCATE s")], "Z"),
+        z(bind([b"2"], statement="s"), execute()),
+        z(P1),
+        GONE,
     ),
     "deallocate_all": flow(
         z(P1), ([query("DEALLOCATE ALL")], "Z"), z(bind([b"2"], statement="s"), execute())
@@ -220,13 +224,16 @@ FLOWS: dict[str, list[Exchange]] = {
         ),
     ),
     "empty_query": flow(([query("")], "Z"), ([query(";")], "Z"), z(parse(""), bind(), execute())),
-    "no_rows_update": flow(z(parse("UPDATE t SET v = v WHERE false"), bind(), describe(), execute())),
+    "no_rows_update": flow(
+        z(parse("UPDATE t SET v = v WHERE false"), bind(), describe(), execute())
+    ),
     "insert_returning_limit": flow(
         z(parse("INSERT INTO log (v) VALUES ('a'), ('b') RETURNING v"), bind(), execute(limit=1))
     ),
     "copy_out_extended": flow(z(parse("COPY t (id) TO STDOUT"), bind(), execute()), TWO_Q),
     "copy_in_without_data": flow(
-        ([parse("COPY log (v) FROM STDIN"), bind(), execute(), SYNC, b"c\0\0\0\4", SYNC], "Z"), TWO_Q
+        ([parse("COPY log (v) FROM STDIN"), bind(), execute(), SYNC, b"c\0\0\0\4", SYNC], "Z"),
+        TWO_Q,
     ),
     "fetch": flow(
         ([query("BEGIN; DECLARE c SCROLL CURSOR FOR " + ALL)], "Z"),
@@ -238,7 +245,14 @@ FLOWS: dict[str, list[Exchange]] = {
     "error_fields": flow(
         ([query("INSERT INTO t (id) VALUES (1)")], "Z"),
         ([query("SELECT nothing FROM t")], "Z"),
-        ([query("DO $$BEGIN RAISE 'm' USING DETAIL = 'd', HINT = 'h', ERRCODE = '22012'; END$$")], "Z"),
+        (
+            [
+                query(
+                    "DO $$BEGIN RAISE 'm' USING DETAIL = 'd', HINT = 'h', ERRCODE = '22012'; END$$"
+                )
+            ],
+            "Z",
+        ),
     ),
     "unused": flow(PING, TWO_Q, PING, TWO_Q),
 }

@@ -47,17 +47,41 @@ def run() -> list[Any]:
     for i in range(1, 4):
         shelf = Shelf.objects.create(id=i, label=f"shelf {i}")
         Volume.objects.bulk_create(
-            Volume(id=10 * i + j, shelf=shelf, title=f"volume {i}.{j}", pages=100 * j, extra={"j": j})
+            Volume(
+                id=10 * i + j, shelf=shelf, title=f"volume {i}.{j}", pages=100 * j, extra={"j": j}
+            )
             for j in range(1, 6)
         )
     for _ in range(3):
         found.append(list(Shelf.objects.order_by("id").values_list("id", "label")))
         found.append(Volume.objects.filter(pages__gt=300).count())
-        found.append(list(Volume.objects.filter(shelf__label="shelf 2").order_by("id").values_list("title", flat=True)))
-        found.append(list(Shelf.objects.annotate(n=Count("volumes"), a=Avg("volumes__pages")).order_by("id").values_list("label", "n", "a")))
-        found.append(list(Volume.objects.filter(Q(title__contains="3") | Q(pages=100)).order_by("id").values_list("id", flat=True)))
-        found.append([v.shelf.label for v in Volume.objects.select_related("shelf").order_by("id")[:3]])
-        found.append([len(s.volumes.all()) for s in Shelf.objects.prefetch_related("volumes").order_by("id")])
+        found.append(
+            list(
+                Volume.objects.filter(shelf__label="shelf 2")
+                .order_by("id")
+                .values_list("title", flat=True)
+            )
+        )
+        found.append(
+            list(
+                Shelf.objects.annotate(n=Count("volumes"), a=Avg("volumes__pages"))
+                .order_by("id")
+                .values_list("label", "n", "a")
+            )
+        )
+        found.append(
+            list(
+                Volume.objects.filter(Q(title__contains="3") | Q(pages=100))
+                .order_by("id")
+                .values_list("id", flat=True)
+            )
+        )
+        found.append(
+            [v.shelf.label for v in Volume.objects.select_related("shelf").order_by("id")[:3]]
+        )
+        found.append(
+            [len(s.volumes.all()) for s in Shelf.objects.prefetch_related("volumes").order_by("id")]
+        )
         found.append(Volume.objects.filter(extra__j=2).exists())
     with transaction.atomic():
         Volume.objects.filter(pages=100).update(pages=F("pages") + 5)

@@ -32,9 +32,7 @@ class Place:
 
     @property
     def dsn(self) -> str:
-        return (
-            f"postgresql://{self.user}@{self.host}:{self.port}/{self.database}?sslmode=disable"
-        )
+        return f"postgresql://{self.user}@{self.host}:{self.port}/{self.database}?sslmode=disable"
 
 
 def compare(

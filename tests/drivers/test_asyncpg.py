@@ -93,7 +93,9 @@ async def pool(place: Place) -> list[Any]:
         async def move(number: int) -> None:
             async with shared.acquire() as connection:
                 async with connection.transaction():
-                    await connection.execute("UPDATE account SET balance = balance - 1 WHERE id = 1")
+                    await connection.execute(
+                        "UPDATE account SET balance = balance - 1 WHERE id = 1"
+                    )
                     await connection.execute(
                         "UPDATE account SET balance = balance + 1 WHERE id = $1", number % 9 + 2
                     )
@@ -115,7 +117,9 @@ async def copy_and_listen(place: Place) -> list[Any]:
     connection = await _connect(place)
     found.append(await connection.fetchval("SELECT count(*) FROM item"))
     rows = [(f"copied {i}", i) for i in range(30)]
-    found.append(await connection.copy_records_to_table("item", records=rows, columns=["name", "price"]))
+    found.append(
+        await connection.copy_records_to_table("item", records=rows, columns=["name", "price"])
+    )
     found.append(await connection.fetchval("SELECT count(*) FROM item"))
     target = io.BytesIO()
     found.append(
@@ -127,7 +131,9 @@ async def copy_and_listen(place: Place) -> list[Any]:
     await connection.execute("DELETE FROM item WHERE name LIKE 'copied%'")
     found.append(await connection.fetchval("SELECT count(*) FROM item"))
     heard: asyncio.Queue[str] = asyncio.Queue()
-    await connection.add_listener("news", lambda c, pid, channel, payload: heard.put_nowait(payload))
+    await connection.add_listener(
+        "news", lambda c, pid, channel, payload: heard.put_nowait(payload)
+    )
     other = await _connect(place)
     await other.execute("NOTIFY news, 'extra'")
     found.append(await asyncio.wait_for(heard.get(), 20))

@@ -125,7 +125,9 @@ def cursors_and_copy(place: Place) -> list[Any]:
                     copy.write_row((f"copied {i}", i))
             cursor.execute("SELECT count(*) FROM item")
             found.append(cursor.fetchone())
-            with cursor.copy("COPY (SELECT name FROM item WHERE price = 7 ORDER BY 1) TO STDOUT") as copy:
+            with cursor.copy(
+                "COPY (SELECT name FROM item WHERE price = 7 ORDER BY 1) TO STDOUT"
+            ) as copy:
                 found.append([row for row in copy.rows()])
             cursor.execute("DELETE FROM item WHERE name LIKE 'copied%'")
         connection.commit()
@@ -167,9 +169,7 @@ async def asynchronous(place: Place) -> list[Any]:
         await connection.commit()
 
         async def one(number: int) -> object:
-            async with await psycopg.AsyncConnection.connect(
-                place.dsn, autocommit=True
-            ) as session:
+            async with await psycopg.AsyncConnection.connect(place.dsn, autocommit=True) as session:
                 answer = await session.execute("SELECT name FROM item WHERE id = %s", [number])
                 return await answer.fetchone()
 

@@ -123,8 +123,6 @@ def django_life(howdah: Howdah, database: str) -> None:
     )
 
 
-
-
 LIVES = {
     "psycopg": psycopg_life,
     "asyncpg": asyncpg_life,
@@ -288,5 +286,3 @@ def test_hits_go_on_after_a_reset(howdah: Howdah, database: str, reset: str) -> 
                 wire.query(PROBE)
             with howdah.hits_during(1):
                 wire.query(PROBE)
-
-

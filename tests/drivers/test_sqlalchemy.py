@@ -59,8 +59,13 @@ def _books() -> list[Author]:
 def _queries() -> list[sa.Select[Any]]:
     return [
         sa.select(Book.title, Author.name).join(Author).order_by(Book.id),
-        sa.select(Author.name, sa.func.sum(Book.price)).join(Book).group_by(Author.name).order_by(Author.name),
-        sa.select(Book.title).where(Book.price.between(2, 4), Book.title.like("book%")).order_by(Book.id),
+        sa.select(Author.name, sa.func.sum(Book.price))
+        .join(Book)
+        .group_by(Author.name)
+        .order_by(Author.name),
+        sa.select(Book.title)
+        .where(Book.price.between(2, 4), Book.title.like("book%"))
+        .order_by(Book.id),
         sa.select(Book.printed).where(Book.id == 7),
         sa.select(sa.func.count()).select_from(Book),
         sa.select(Author.name).where(Author.books.any(Book.price > 10)).order_by(Author.id),

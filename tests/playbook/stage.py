@@ -107,6 +107,26 @@ def error(code: str, severity: str = "ERROR") -> bytes:
     return messages.error_response(code, "no", severity=severity)
 
 
+def own(tag: str, *rows: bytes) -> bytes:
+    """The replies to a statement that Howdah has put in front of a request."""
+    return (
+        messages.PARSE_COMPLETE
+        + messages.BIND_COMPLETE
+        + b"".join(rows)
+        + complete(tag)
+        + messages.CLOSE_COMPLETE * 2
+    )
+
+
+def own_request(text: str) -> str:
+    """What such a statement looks like in a script."""
+    return f"""S< P howdah: {text}
+        S< B howdah howdah
+        S< E howdah
+        S< C Phowdah
+        S< C Showdah"""
+
+
 class Shell:
     """Remembers what the engine asked for; `finish` calls back."""
 
@@ -227,7 +247,8 @@ class Player:
 
 
 def relation(oid: int, name: str, **more: Any) -> Relation:
-    return Relation(oid=oid, schema="public", name=name, columns={"id": 23, "x": 25}, **more)
+    place = {"schema": "public", "columns": {"id": 23, "x": 25}}
+    return Relation(oid=oid, name=name, **(place | more))
 
 
 def shop(**more: Any) -> CatalogSnapshot:

@@ -7,13 +7,18 @@ import pytest
 from proxy.session.engine import Engine
 from proxy.wire import messages
 from tests.playbook.stage import (
+    OID,
     Player,
     complete,
     description,
     engine,
     error,
+    own,
+    own_request,
     ready,
+    relation,
     row,
+    shop,
 )
 
 READ = b"SELECT x FROM t WHERE id = $1"
@@ -161,10 +166,8 @@ def test_a_portal_of_a_hit_exists_when_it_is_asked_for(shared: Engine) -> None:
     hit(player, reply=REPLY + ready("T"))
     player.client(EXECUTE + messages.SYNC)
     player.expect(
-        """
-        S< P : BEGIN
-        S< B
-        S< E
+        f"""
+        {own_request("BEGIN")}
         S< P : SELECT x FROM t WHERE id = $1
         S< B
         S< E
@@ -172,7 +175,7 @@ def test_a_portal_of_a_hit_exists_when_it_is_asked_for(shared: Engine) -> None:
         S< S
         """
     )
-    player.server(PARSED + BOUND + complete("BEGIN") + PARSED + BOUND + ROWS)
+    player.server(own("BEGIN") + PARSED + BOUND + ROWS)
     player.expect("")
     player.server(complete("SELECT 0") + ready("T"))
     player.expect("C< C SELECT 0\nC< Z T")
@@ -350,8 +353,8 @@ def test_begin_ahead_of_a_read_in_one_batch(shared: Engine) -> None:
     player.client(begin + request(b"2"))
     to_client, to_server = player.clear()
     assert to_client == begun
-    assert to_server == begin + request(b"2")
-    player.server(begun + REPLY + ready("T"))
+    assert to_server.endswith(request(b"2"))
+    player.server(own("BEGIN") + REPLY + ready("T"))
     assert player.clear() == (REPLY + ready("T"), b"")
     hit(player, request(b"2"), REPLY + ready("T"))
 
@@ -381,7 +384,7 @@ def test_a_write_behind_rollback_in_one_batch_is_fenced(shared: Engine) -> None:
     fill(reader)
     writer.query("BEGIN")
     writer.query("SAVEPOINT a")
-    writer.server(PARSED + BOUND + complete("BEGIN") + complete("SAVEPOINT") + ready("T"))
+    writer.server(own("BEGIN") + complete("SAVEPOINT") + ready("T"))
     batch = b"".join(
         messages.parse(b"", text) + messages.bind(b"", b"") + EXECUTE
         for text in (b"ROLLBACK", b"UPDATE t SET x = 'b'")
@@ -444,3 +447,88 @@ def test_data_that_looks_like_a_query_is_data(shared: Engine) -> None:
     player.client(data[:cut])
     player.client(data[cut:])
     assert player.clear() == (b"", data)
+
+
+def test_a_write_prepared_ahead_is_not_replaced(shared: Engine) -> None:
+    """R2: what Howdah puts in front has names of its own."""
+    player = Player(shared)
+    fill(player)
+    player.query("BEGIN")
+    player.clear()
+    hit(player, reply=REPLY + ready("T"))
+    write = messages.parse(b"", b"UPDATE t SET x = 'b'; broken")
+    player.client(write + messages.SYNC)
+    player.server(own("BEGIN") + PARSED + ready("T"))
+    player.clear()
+    player.client(messages.bind(b"", b"") + EXECUTE + messages.SYNC)
+    _, to_server = player.clear()
+    assert to_server.endswith(messages.bind(b"", b"") + EXECUTE + messages.SYNC)
+    assert messages.parse(b"", b"SELECT 1") not in to_server
+
+
+@pytest.mark.parametrize("extra", [b"\0\0\0\x01\0\0\0\x01x\0\0", b"\0\x01\0\0\0\0\0\0"])
+def test_a_begin_that_postgresql_would_refuse_is_sent(shared: Engine, extra: bytes) -> None:
+    """R2: parameters that it does not take."""
+    player = Player(shared)
+    batch = (
+        messages.parse(b"", b"BEGIN")
+        + messages.message(b"B", b"\0\0" + extra)
+        + EXECUTE
+        + messages.SYNC
+    )
+    player.client(batch)
+    assert player.clear() == (b"", batch)
+
+
+def test_a_stale_write_may_mean_any_table_of_its_name(shared: Engine) -> None:
+    """F9: PostgreSQL keeps the table that the name meant at the Parse."""
+    player = Player(shared)
+    player.client(messages.parse(b"w", b"UPDATE t SET x = 'b'") + messages.SYNC)
+    player.server(PARSED + ready())
+    here, there = relation(20001, "t"), relation(20009, "t", schema="other")
+    shared.install(
+        "shop",
+        shop(
+            fingerprint="2",
+            relations={"public": {"t": here}, "other": {"t": there}},
+            by_oid={20001: here, 20009: there},
+        ),
+    )
+    player.client(messages.bind(b"", b"w") + EXECUTE + messages.SYNC)
+    raised = set().union(*(fence.granules for fence in shared.board.fences))
+    assert {(OID, 20001), (OID, 20009)} <= raised
+
+
+def prepared_with_flush(player: Player) -> None:
+    """As asyncpg does it: Parse, Describe, Flush; then the answer is awaited."""
+    player.client(
+        messages.parse(b"s", READ) + messages.message(b"D", b"Ss\0") + messages.message(b"H")
+    )
+    player.server(PARSED + messages.message(b"t", bytes(2)) + description("x"))
+    player.clear()
+
+
+def test_a_statement_prepared_with_flush_fills_and_hits(shared: Engine) -> None:
+    execution = bind(b"1", b"s") + EXECUTE + messages.SYNC
+    one, two = Player(shared, 1), Player(shared, 2)
+    prepared_with_flush(one)
+    fill(one, execution, BOUND + ROWS + ready())
+    prepared_with_flush(two)
+    two.client(execution)
+    assert two.clear() == (BOUND + ROWS + ready(), messages.SYNC)
+    two.server(ready())
+    assert two.clear() == (b"", b"")
+    hit(two, execution, BOUND + ROWS + ready())
+
+
+def test_a_bind_before_flush_hits_nothing(shared: Engine) -> None:
+    """F5"""
+    execution = bind(b"1", b"s") + EXECUTE + messages.SYNC
+    one, two = Player(shared, 1), Player(shared, 2)
+    prepared_with_flush(one)
+    fill(one, execution, BOUND + ROWS + ready())
+    two.client(messages.parse(b"s", READ) + bind(b"2", b"s") + messages.message(b"H"))
+    two.server(PARSED + BOUND)
+    two.clear()
+    two.client(execution)
+    assert two.clear() == (b"", execution)

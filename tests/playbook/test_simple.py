@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 
 from proxy.session.engine import Engine
-from tests.playbook.stage import Player, Shell, answer, complete, engine, error, ready, row
+from tests.playbook.stage import (
+    Player,
+    Shell,
+    answer,
+    complete,
+    engine,
+    error,
+    own,
+    own_request,
+    ready,
+    row,
+)
 
 READ = "SELECT x FROM t WHERE id = 1"
 
@@ -119,8 +130,8 @@ def test_explicit_transaction_fences_at_commit(shared: Engine) -> None:
     writer.query("BEGIN")
     writer.expect("C< C BEGIN\nC< Z T")
     writer.query("UPDATE t SET x = 'b'")
-    writer.expect("S< P : BEGIN\nS< B\nS< E\nS< Q UPDATE t SET x = 'b'")
-    writer.server(b"1\0\0\0\x04" + b"2\0\0\0\x04" + complete("BEGIN"))
+    writer.expect(own_request("BEGIN") + "\nS< Q UPDATE t SET x = 'b'")
+    writer.server(own("BEGIN"))
     writer.server(complete("UPDATE 1") + ready("T"))
     writer.expect("C< C UPDATE 1\nC< Z T")
     assert not shared.board.fences, "nothing can be committed yet"
@@ -143,7 +154,7 @@ def test_rollback_evicts_nothing(shared: Engine, end: str) -> None:
     fill(reader)
     writer.query("BEGIN")
     writer.query("UPDATE t SET x = 'b'")
-    writer.server(b"1\0\0\0\x04" + b"2\0\0\0\x04" + complete("BEGIN"))
+    writer.server(own("BEGIN"))
     writer.server(complete("UPDATE 1") + ready("T"))
     writer.query(end)
     writer.server(complete("ROLLBACK") + ready())
@@ -162,7 +173,7 @@ def test_savepoints_do_not_shrink_the_closure(shared: Engine) -> None:
         writer.query(text)
         prefix = b""
         if writer.session.pending[0].prefix:
-            prefix = b"1\0\0\0\x04" + b"2\0\0\0\x04" + complete("BEGIN")
+            prefix = own("BEGIN")
         writer.server(prefix + complete(tag) + ready("T"))
     writer.clear()
     forwarded(writer)
@@ -188,7 +199,7 @@ def test_commit_and_chain_keeps_fencing(shared: Engine) -> None:
     writer, reader = Player(shared, 1), Player(shared, 2)
     writer.query("BEGIN")
     writer.query("UPDATE t SET x = 'b'")
-    writer.server(b"1\0\0\0\x04" + b"2\0\0\0\x04" + complete("BEGIN"))
+    writer.server(own("BEGIN"))
     writer.server(complete("UPDATE 1") + ready("T"))
     fill(reader)
     writer.query("COMMIT AND CHAIN")
@@ -226,18 +237,13 @@ def test_set_transaction_after_a_hit_fails_as_it_would(shared: Engine) -> None:
     hit_and_clear(player)
     player.query("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
     player.expect(
-        """
-        S< P : BEGIN
-        S< B
-        S< E
-        S< P : SELECT 1
-        S< B
-        S< E
+        f"""
+        {own_request("BEGIN")}
+        {own_request("SELECT 1")}
         S< Q SET TRANSACTION ISOLATION LEVEL SERIALIZABLE
         """
     )
-    acknowledged = b"1\0\0\0\x04" + b"2\0\0\0\x04"
-    player.server(acknowledged + complete("BEGIN") + acknowledged + row("1") + complete("SELECT 1"))
+    player.server(own("BEGIN") + own("SELECT 1", row("1")))
     player.server(error("25001") + ready("E"))
     player.expect("C< E 25001\nC< Z E")
     forwarded(player)
@@ -257,7 +263,7 @@ def test_failed_transaction_gets_no_hits(shared: Engine) -> None:
     player.query("BEGIN")
     player.clear()
     player.query("SELECT x FROM u")
-    player.server(b"1\0\0\0\x04" + b"2\0\0\0\x04" + complete("BEGIN"))
+    player.server(own("BEGIN"))
     player.server(error("22012") + ready("E"))
     player.clear()
     forwarded(player)
@@ -451,7 +457,7 @@ def begun(player: Player, text: str = "UPDATE t SET x = 'b'", tag: str = "UPDATE
     """An open transaction that has written."""
     player.query("BEGIN")
     player.query(text)
-    player.server(b"1\0\0\0\x04" + b"2\0\0\0\x04" + complete("BEGIN"))
+    player.server(own("BEGIN"))
     player.server(complete(tag) + ready("T"))
     player.clear()
 

@@ -335,7 +335,6 @@ def test_upstream_held_startup(
     slow.close()
 
 
-
 def test_many_clients_at_once(howdah: Howdah, database: str) -> None:
     wires = [howdah.wire(database) for _ in range(50)]
     for wire in wires:

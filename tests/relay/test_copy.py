@@ -128,9 +128,7 @@ def run_tool(*arguments: str, timeout: float = 60) -> subprocess.CompletedProces
     )
 
 
-def test_basebackup(
-    each_howdah: Howdah, each_postgres: PostgresServer, tmp_path: Path
-) -> None:
+def test_basebackup(each_howdah: Howdah, each_postgres: PostgresServer, tmp_path: Path) -> None:
     """A physical replication connection: BASE_BACKUP and, beside it, streamed WAL."""
     target = tmp_path / "backup"
     done = run_tool(
