@@ -158,9 +158,10 @@ class Howdah:
             try:
                 self.process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
+                left = {name: value for (name, _), value in self.metrics().items() if value}
                 self.process.kill()
                 self.process.wait()
-                raise AssertionError(f"howdah did not stop:\n{self.log}") from None
+                raise AssertionError(f"howdah did not stop: {left}\n{self.log}") from None
         return self.process.returncode
 
     def destroy(self) -> None:

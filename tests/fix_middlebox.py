@@ -10,6 +10,7 @@ What must not live here: TLS (messages could not be seen), and anything from `pr
 
 from __future__ import annotations
 
+import functools
 import socket
 import struct
 import threading
@@ -157,19 +158,19 @@ class Link:
             target.sendall(data)
 
     def close(self) -> None:
+        """FIN to both sides."""
         for one in self.sockets.values():
-            _quietly(lambda one=one: one.shutdown(socket.SHUT_RDWR))  # type: ignore[misc]
+            _quietly(functools.partial(one.shutdown, socket.SHUT_RDWR))
             _quietly(one.close)
 
     def reset(self) -> None:
         """RST to both sides."""
+        linger = struct.pack("ii", 1, 0)
         for one in self.sockets.values():
-            linger = struct.pack("ii", 1, 0)
-            _quietly(lambda one=one: one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger))  # type: ignore[misc]
-        # shutdown would send FIN first; wake the other pump by closing alone is not enough,
-        # so the read side is shut, which sends nothing.
+            _quietly(functools.partial(one.setsockopt, socket.SOL_SOCKET, socket.SO_LINGER, linger))
         for one in self.sockets.values():
-            _quietly(lambda one=one: one.shutdown(socket.SHUT_RD))  # type: ignore[misc]
+            # Shutting the write side would send a FIN first; the read side wakes the pump.
+            _quietly(functools.partial(one.shutdown, socket.SHUT_RD))
             _quietly(one.close)
 
 
@@ -247,11 +248,18 @@ class Middlebox:
                     return link
         raise LookupError(match)
 
-    def close(self) -> None:
-        self.listener.close()
+    def clear(self) -> None:
+        """Forget all rules, let go what they hold, accept again."""
+        self.refuse = self.split = False
         with self._lock:
             for rule in self._rules:
                 rule.release()
+            self._rules.clear()
+
+    def close(self) -> None:
+        self.listener.close()
+        self.clear()
+        with self._lock:
             for link in self.links:
                 link.close()
 

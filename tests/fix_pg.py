@@ -220,7 +220,7 @@ class PostgresServer:
         with self.connect(database, user) as connection:
             cursor = connection.cursor()
             for statement in statements:
-                cursor.execute(statement)  # type: ignore[arg-type]
+                cursor.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
     def create_database(self, *statements: str, name: str = "t") -> str:

@@ -11,7 +11,7 @@ Keys, bookkeeping and ghosts count against the limit. No clock: times come in.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from proxy.cache.fences import ALL, Granule, slot_of
 
@@ -109,7 +109,7 @@ class Store:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __iter__(self) -> Iterable[Entry]:
+    def __iter__(self) -> Iterator[Entry]:
         return iter(list(self._entries.values()))
 
     @property

@@ -287,7 +287,8 @@ class _Builder:
                 kind=row.kind,
                 columns=dict(zip(row.columns or (), types, strict=True)),
                 refusal=_refusal(row, row.oid in family, [refusals[oid] for oid in types]),
-                opaque_read=not system and row.oid in opaque_read,
+                opaque_read=not system
+                and (row.oid in opaque_read or any(self._reads_opaquely(oid) for oid in types)),
                 opaque_write=system
                 or row.kind not in ("r", "p")
                 or row.has_rules
@@ -299,6 +300,17 @@ class _Builder:
             named.setdefault(row.schema, {})[row.name] = relation
             by_oid[row.oid] = relation
         return named, by_oid
+
+    def _reads_opaquely(self, oid: int) -> bool:
+        """Whether a literal that meets a column of this type may run code (K5).
+
+        It is read as the column's type: an array of, or a range over, a domain runs the
+        domain's check for its elements. Of a plain domain the base type is meant.
+        """
+        row = self.types.get(oid)
+        if not self.opaque_domains or row is None or row.kind == "d":
+            return False
+        return self._type_label(row).effect is Effect.OPAQUE
 
     def _opaque_reads(self) -> set[int]:
         """Views and row security that may run opaque code, through other views too."""

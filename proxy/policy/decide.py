@@ -328,7 +328,15 @@ def _show(facts: Facts, situation: Situation) -> Plan:
 
 
 def _prepare(facts: Facts, situation: Situation) -> Plan:
-    """PREPARE only parses, DEALLOCATE only forgets."""
+    """PREPARE only parses, DEALLOCATE only forgets.
+
+    Parsing reads literals, and those of a domain run its check.
+    """
+    catalog = situation.catalog
+    if facts.kind is StatementKind.PREPARE and (
+        catalog is None or catalog.opaque_domains or catalog.opaque_types
+    ):
+        return _opaque(facts, catalog)
     return Plan(Kind.OTHER, Reason.PREPARED_SQL, flags=Flag.STATEMENTS, dropped=facts.prepared)
 
 

@@ -531,6 +531,12 @@ class ClientSide(SessionState):
             self.statements[name] = statement
             if not name:
                 self.stale_unnamed = False
+            snapshot = self.data.snapshot
+            if snapshot is not None and (snapshot.opaque_domains or snapshot.opaque_types):
+                # Parsing reads literals, and those of a domain run its check.
+                plan = self._plan_of(statement)
+                if plan.flags & Flag.OPAQUE:
+                    self.note(pending, plan)
             return None
         if kind == B:
             bind = messages.decode_bind(payload)

@@ -270,8 +270,10 @@ class SessionState:
 
     @property
     def waiting(self) -> bool:
-        """Replies outstanding or a fence up: upstream must be read to the end."""
-        return bool(self.pending) and not self.server_gone
+        """Replies outstanding, or the login: upstream must be read to the end."""
+        if self.server_gone or self.close_server:
+            return False
+        return bool(self.pending) or not self.started
 
     def refresh(self) -> None:
         """Recompute `hot`: whether a look-up in the store is allowed at all (F4, T1, T3)."""

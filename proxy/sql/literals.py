@@ -22,7 +22,7 @@ _SCHEMA_WORDS = re.compile(
 )
 
 _COMMENT = re.compile(
-    r"\s*(?:/\*(?P<body>(?:(?!/\*|\*/).)*)\*/|--(?P<line>[^\n]*)(?:\n|$))", re.DOTALL
+    r"\s*(?:/\*(?P<body>(?:(?!/\*|\*/).)*)\*/|--(?P<line>[^\r\n]*)(?:[\r\n]|$))", re.DOTALL
 )
 _HINT = re.compile(r"\s*howdah:\s*(?P<words>.*?)\s*$", re.IGNORECASE | re.DOTALL)
 _TTL = re.compile(r"ttl\s*=\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|m|h|d)?$", re.IGNORECASE)

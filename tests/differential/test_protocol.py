@@ -9,7 +9,6 @@ hits meet forwarded statements in every order (T3).
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -266,14 +265,14 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(each_postgres: PostgresServer, shared_howdahs: SharedHowdahs) -> Iterator[Bench]:
+def bench(each_postgres: PostgresServer, shared_howdahs: SharedHowdahs) -> Bench:
     database = each_postgres.create_database(SCHEMA, name="protocol")
     howdah = shared_howdahs.of(each_postgres)
     howdah.warm(database)
     with howdah.wire(database) as wire:
         howdah.until_hit(wire)
         howdah.until_hit(wire, TWO)
-    yield Bench(howdah, (each_postgres.host, each_postgres.port), database)
+    return Bench(howdah, (each_postgres.host, each_postgres.port), database)
 
 
 def play(wire: Wire, exchanges: list[Exchange]) -> list[list[Frame]]:

@@ -6,7 +6,7 @@ script then runs directly, and twice through Howdah; all frames must be equal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -14,8 +14,20 @@ import pytest
 from tests.differential.test_reads import same
 from tests.fix_howdah import Howdah, SharedHowdahs
 from tests.fix_pg import PostgresServer
-from tests.fix_wire import SYNC, Frame, Wire, bind, connect, describe, errors, execute, parse
-from tests.fix_wire import kinds, rows, tags
+from tests.fix_wire import (
+    SYNC,
+    Frame,
+    Wire,
+    bind,
+    connect,
+    describe,
+    errors,
+    execute,
+    kinds,
+    parse,
+    rows,
+    tags,
+)
 
 SCHEMA = """
 CREATE SCHEMA a; CREATE SCHEMA b; CREATE SCHEMA alice; CREATE SCHEMA bob;
@@ -447,11 +459,11 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(each_postgres: PostgresServer, shared_howdahs: SharedHowdahs) -> Iterator[Bench]:
+def bench(each_postgres: PostgresServer, shared_howdahs: SharedHowdahs) -> Bench:
     database = each_postgres.create_database(SCHEMA, name="sessions")
     howdah = shared_howdahs.of(each_postgres)
     howdah.warm(database)
-    yield Bench(howdah, each_postgres, database)
+    return Bench(howdah, each_postgres, database)
 
 
 def play(script: Script, address: tuple[str, int], database: str) -> list[list[Frame]]:

@@ -121,4 +121,6 @@ def create() -> None:
 
 if __name__ == "__main__":
     configure(*sys.argv[1:4])
-    json.dump(create() if sys.argv[4:] == ["create"] else run(), sys.stdout)
+    if sys.argv[4:] == ["create"]:
+        create()
+    json.dump(run() if len(sys.argv) == 4 else [], sys.stdout)

@@ -14,7 +14,8 @@ CREATE TABLE item (
     tags text[], attributes jsonb, added timestamptz, data bytea);
 INSERT INTO item (name, price, tags, attributes, added, data)
     SELECT 'item ' || i, i * 1.25, ARRAY['tag' || i % 3, NULL], jsonb_build_object('n', i),
-        timestamptz '2024-01-01 00:00+00' + i * interval '1 day', decode(lpad(to_hex(i), 8, '0'), 'hex')
+        timestamptz '2024-01-01 00:00+00' + i * interval '1 day',
+        decode(lpad(to_hex(i), 8, '0'), 'hex')
     FROM generate_series(1, 100) i;
 CREATE TABLE account (id int PRIMARY KEY, balance bigint NOT NULL);
 INSERT INTO account SELECT i, 1000 FROM generate_series(1, 10) i;

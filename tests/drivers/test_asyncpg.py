@@ -32,8 +32,7 @@ async def statements(place: Place) -> list[Any]:
         found.append(await connection.fetchval("SELECT count(*) FROM item"))
         found.append(tuple(await connection.fetchrow("SELECT name, price FROM item WHERE id = 7")))
     prepared = await connection.prepare("SELECT name FROM item WHERE price > $1 ORDER BY id")
-    for _ in range(3):
-        found.append(plain(await prepared.fetch(120)))
+    found += [plain(await prepared.fetch(120)) for _ in range(3)]
     found.append([a.type.name for a in prepared.get_attributes()])
     async with connection.transaction():
         await connection.execute("UPDATE item SET name = $1 WHERE id = 7", "changed")
@@ -106,8 +105,8 @@ async def pool(place: Place) -> list[Any]:
         results = await asyncio.gather(*[t for i in range(18) for t in (move(i), total())])
         found.append([r for r in results if r is not None])
         async with shared.acquire() as connection:
-            for _ in range(4):
-                found.append(plain(await connection.fetch("SELECT * FROM account ORDER BY id")))
+            sql = "SELECT * FROM account ORDER BY id"
+            found += [plain(await connection.fetch(sql)) for _ in range(4)]
         await shared.execute("UPDATE account SET balance = 1000")
     return found
 
@@ -155,10 +154,10 @@ async def no_statement_cache(place: Place) -> list[Any]:
     found: list[Any] = []
     for _ in range(2):
         connection = await _connect(place, statement_cache_size=0)
-        for number in (1, 2, 1):
-            found.append(await connection.fetchval("SELECT name FROM item WHERE id = $1", number))
+        sql = "SELECT name FROM item WHERE id = $1"
+        found += [await connection.fetchval(sql, number) for number in (1, 2, 1)]
         await connection.reset()
-        found.append(await connection.fetchval("SELECT name FROM item WHERE id = $1", 1))
+        found.append(await connection.fetchval(sql, 1))
         await connection.close()
     return found
 

@@ -166,7 +166,7 @@ def test_pgbench_select_only(
     )
     with howdah.watching() as gained:
         output = pgbench(
-            *[postgres, howdah, accounts, "-n", "-c4", "-t500", "-M", mode, "-f", str(script)]
+            postgres, howdah, accounts, *["-n", "-c4", "-t500", "-M", mode, "-f", str(script)]
         )
     assert transactions(output) == (2000, 0)
     assert gained["hits"] > 1000, gained
@@ -188,6 +188,6 @@ def test_pgbench_read_write_mix(howdah: Howdah, postgres: PostgresServer, accoun
         "\\endif\n"
     )
     output = pgbench(
-        *[postgres, howdah, accounts, "-n", "-c6", "-t100", "-M", "prepared", "-f", str(script)]
+        postgres, howdah, accounts, *["-n", "-c6", "-t100", "-M", "prepared", "-f", str(script)]
     )
     assert transactions(output) == (600, 0)

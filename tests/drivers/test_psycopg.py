@@ -128,7 +128,7 @@ def cursors_and_copy(place: Place) -> list[Any]:
             with cursor.copy(
                 "COPY (SELECT name FROM item WHERE price = 7 ORDER BY 1) TO STDOUT"
             ) as copy:
-                found.append([row for row in copy.rows()])
+                found.append(list(copy.rows()))
             cursor.execute("DELETE FROM item WHERE name LIKE 'copied%'")
         connection.commit()
         found.append(connection.execute("SELECT count(*) FROM item").fetchone())

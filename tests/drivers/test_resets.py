@@ -59,13 +59,15 @@ def psycopg_life(howdah: Howdah, database: str) -> None:
 
 def asyncpg_life(howdah: Howdah, database: str) -> None:
     async def run() -> None:
-        where = dict(host=howdah.host, port=howdah.port, user="postgres", database=database)
-        async with asyncpg.create_pool(**where, min_size=1, max_size=2) as pool:
+        where = {"host": howdah.host, "port": howdah.port, "database": database}
+        async with asyncpg.create_pool(**where, user="postgres", min_size=1, max_size=2) as pool:
             for _ in range(3):
                 async with pool.acquire() as connection:
                     await connection.fetchval("SELECT 1")
                     await connection.execute("SELECT 1")
-        connection = await asyncpg.connect(**where, server_settings={"application_name": "x"})
+        connection = await asyncpg.connect(
+            **where, user="postgres", server_settings={"application_name": "x"}
+        )
         await connection.reset()
         await connection.set_type_codec(
             "jsonb", schema="pg_catalog", encoder=str, decoder=str, format="text"

@@ -56,7 +56,7 @@ def _books() -> list[Author]:
     ]
 
 
-def _queries() -> list[sa.Select[Any]]:
+def _queries() -> list[Any]:
     return [
         sa.select(Book.title, Author.name).join(Author).order_by(Book.id),
         sa.select(Author.name, sa.func.sum(Book.price))
@@ -92,8 +92,7 @@ def with_psycopg(place: Place) -> list[Any]:
         session.commit()
     for _ in range(3):
         with Session(engine) as session:
-            for query in _queries():
-                found.append([tuple(row) for row in session.execute(query)])
+            found += [[tuple(row) for row in session.execute(q)] for q in _queries()]
             author = session.get_one(Author, 2)
             found.append([book.title for book in author.books])
     with Session(engine) as session:
@@ -133,8 +132,7 @@ async def _with_asyncpg(place: Place) -> list[Any]:
         await session.commit()
     for _ in range(3):
         async with AsyncSession(engine) as session:
-            for query in _queries():
-                found.append([tuple(row) for row in await session.execute(query)])
+            found += [[tuple(row) for row in await session.execute(q)] for q in _queries()]
     async with AsyncSession(engine) as session:
         book = await session.get_one(Book, 7)
         book.title = "renamed"

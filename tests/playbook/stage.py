@@ -227,6 +227,10 @@ class Player:
     def query(self, text: str) -> None:
         self.client(messages.query(text.encode()))
 
+    def ended(self) -> bool:
+        """Whether the upstream is to be closed."""
+        return self.session.close_server
+
     def clear(self) -> tuple[bytes, bytes]:
         """What has come out so far: (to the client, to the server)."""
         session = self.session

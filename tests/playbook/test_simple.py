@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.session.core import Session
 from proxy.session.engine import Engine
+from proxy.wire.startup import StartupPacket
 from tests.playbook.stage import (
     Player,
     Shell,
@@ -447,9 +449,9 @@ def test_client_lost_with_a_write_in_flight_drains(shared: Engine) -> None:
     player.clear()
     player.session.client_lost(player.now)
     assert player.session.waiting
-    assert not player.session.close_server
+    assert not player.ended()
     player.server(complete("UPDATE 1") + ready())
-    assert player.session.close_server
+    assert player.ended()
     assert not shared.board.fences
 
 
@@ -516,7 +518,7 @@ def test_settings_of_the_login_are_those_before_any_set(shared: Engine) -> None:
     """K3: what RESET ALL leads to depends on the login, not on the first answer."""
     player = Player(shared)
     session = player.session
-    session.login_context = session.context = None
+    vars(session).update(login_context=None, context=None)
     session.forget_settings(path=True)
     session.statements_since_probe = 1000
     player.query(READ)
@@ -544,7 +546,6 @@ def test_answers_in_flight_reach_a_client_that_says_goodbye(shared: Engine) -> N
     """R1: Query and Terminate in one write."""
     player = Player(shared)
     player.client(b"Q\0\0\0\x0dSELECT 1\0" + b"X\0\0\0\x04")
-    assert not player.session.close_client
     player.clear()
     player.server(answer("1"))
     player.expect("C< T\nC< D 1\nC< C SELECT 1\nC< Z I")
@@ -563,3 +564,27 @@ def test_memory_of_plans_and_transitions_is_bounded(shared: Engine) -> None:
     text = b"SELECT x FROM t WHERE x = '" + b"y" * module.LONG_TEXT + b"'"
     shared.plan(text, player.session.data, context)
     assert text not in context.plans
+
+
+def test_a_client_that_leaves_during_the_login_is_waited_for(shared: Engine) -> None:
+    """K3: a login event trigger may be writing, and PostgreSQL does not notice."""
+    session = Session(shared, 9)
+    session.start(StartupPacket(3, 0, {"user": "app", "database": "shop"}, b""), 0.0)
+    session.from_server(b"R\0\0\0\x08\0\0\0\x03", 0.1)
+    session.from_client(b"p\0\0\0\x08abc\0", 0.2)
+    session.client_lost(0.3)
+    assert session.waiting
+    assert shared.board.fences
+    session.from_server(b"R\0\0\0\x08\0\0\0\0" + b"K\0\0\0\x0c\0\0\0\x01keyy" + ready(), 0.4)
+    assert session.close_server
+    assert not shared.board.fences
+
+
+def test_a_client_that_leaves_at_the_password_prompt_is_not(shared: Engine) -> None:
+    session = Session(shared, 9)
+    session.start(StartupPacket(3, 0, {"user": "app", "database": "shop"}, b""), 0.0)
+    session.from_server(b"R\0\0\0\x08\0\0\0\x03", 0.1)
+    session.client_lost(0.3)
+    assert session.close_server
+    session.server_lost(0.4)
+    assert not shared.board.fences

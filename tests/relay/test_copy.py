@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from tests.fix_howdah import Howdah
+from tests.fix_howdah import Howdah, Starter
 from tests.fix_pg import PostgresServer
 from tests.fix_tools import eventually
 from tests.fix_wire import (
@@ -25,7 +26,7 @@ from tests.fix_wire import (
 
 
 @pytest.fixture
-def wire(howdah: Howdah, database: str) -> Wire:
+def wire(howdah: Howdah, database: str) -> Iterator[Wire]:
     connection = howdah.wire(database)
     connection.query("CREATE TABLE copied (id int, v text)")
     yield connection
@@ -128,14 +129,21 @@ def run_tool(*arguments: str, timeout: float = 60) -> subprocess.CompletedProces
     )
 
 
-def test_basebackup(each_howdah: Howdah, each_postgres: PostgresServer, tmp_path: Path) -> None:
+def test_basebackup(each_postgres: PostgresServer, start_howdah: Starter, tmp_path: Path) -> None:
     """A physical replication connection: BASE_BACKUP and, beside it, streamed WAL."""
     target = tmp_path / "backup"
-    done = run_tool(
-        *[each_postgres.tool("pg_basebackup"), "-D", str(target), "-X", "stream"],
-        *["-h", each_howdah.host, "-p", str(each_howdah.port), "-U", "postgres", "-c", "fast"],
-    )
-    assert done.returncode == 0, done.stderr
+    # A server of its own: the shared one holds the databases of all other tests.
+    server = PostgresServer(f"{each_postgres.name}-backup", each_postgres.bindir)
+    try:
+        server.create()
+        howdah = start_howdah(server=server)
+        done = run_tool(
+            *[each_postgres.tool("pg_basebackup"), "-D", str(target), "-X", "stream"],
+            *["-h", howdah.host, "-p", str(howdah.port), "-U", "postgres", "-c", "fast"],
+        )
+        assert done.returncode == 0, done.stderr
+    finally:
+        server.destroy()
     assert (target / "PG_VERSION").exists()
     checked = run_tool(each_postgres.tool("pg_verifybackup"), str(target))
     assert checked.returncode == 0, checked.stderr

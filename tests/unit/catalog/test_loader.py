@@ -483,3 +483,23 @@ async def test_clocks_that_hide_in_zones_and_casts(each_postgres):
     catalog = await load(each_postgres, database)
     found = plan("select id, at < 'x'::text from u", catalog=catalog)
     assert found.reason is Reason.OPAQUE_TYPES
+
+
+async def test_arrays_of_checked_domains_run_the_check(each_postgres):
+    """K5, F9: a literal that meets such a column is read as the domain."""
+    database = each_postgres.create_database()
+    each_postgres.run(
+        database,
+        "create table u (v int)",
+        "create function chk(int) returns bool language plpgsql as "
+        "'begin update u set v = v + 1; return true; end'",
+        "create domain dc as int check (chk(value))",
+        "create table da (id int, darr dc[])",
+        "create table plain (id int)",
+    )
+    catalog = await load(each_postgres, database)
+    found = plan("select id from da where darr @> '{1}'", catalog=catalog)
+    assert found.closure == EVERYTHING
+    found = plan("prepare p as select '{1}'::dc[]", catalog=catalog)
+    assert found.closure == EVERYTHING
+    assert plan("select id from plain", catalog=catalog).kind is Kind.READ
