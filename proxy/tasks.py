@@ -13,6 +13,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 _log = logging.getLogger("howdah.tasks")
+_AGAIN = 0.2  # seconds
 _kept: set[asyncio.Task[Any]] = set()
 
 
@@ -34,9 +35,13 @@ def _ended(task: asyncio.Task[Any]) -> None:
 
 
 async def cancel(*tasks: asyncio.Task[Any] | None) -> None:
-    """Cancel tasks and wait until they have ended; None and ended ones are skipped."""
-    alive = [task for task in tasks if task is not None and not task.done()]
-    for task in alive:
-        task.cancel()
-    if alive:
-        await asyncio.gather(*alive, return_exceptions=True)
+    """Cancel tasks and wait until they have ended; None and ended ones are skipped.
+
+    A cancellation can be lost: `asyncio.wait_for` of Python 3.11 swallows one that comes
+    just as the inner future ends. So it is asked for until it has worked.
+    """
+    alive = {task for task in tasks if task is not None and not task.done()}
+    while alive:
+        for task in alive:
+            task.cancel()
+        _, alive = await asyncio.wait(alive, timeout=_AGAIN)

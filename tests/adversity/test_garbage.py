@@ -68,6 +68,12 @@ AFTER_STARTUP = {
 }
 
 
+@pytest.fixture(scope="module")
+def database(postgres: PostgresServer) -> str:
+    """One for all: nothing here changes data."""
+    return postgres.create_database()
+
+
 @pytest.fixture
 def other(howdah: Howdah, database: str) -> Iterator[Wire]:
     """A well-behaved client beside the bad one; it must see nothing of it."""

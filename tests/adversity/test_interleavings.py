@@ -120,6 +120,35 @@ def test_late_fill_7(scene: Scene, send: Send, held: str) -> None:
             assert rows(filler.ask(send(sql))) == [["5", "late"]]
 
 
+WRITES = {
+    "delete": ("DELETE FROM public.probe WHERE id <= 5", "5"),
+    "truncate": ("TRUNCATE public.probe", "0"),
+    "key_change": ("UPDATE public.probe SET id = id + 100 WHERE id = 3", "10"),
+    "insert": ("INSERT INTO public.probe VALUES (11, 0)", "11"),
+    "transaction": ("BEGIN; DELETE FROM public.probe WHERE id = 1; COMMIT", "9"),
+    "function": ("DO $$BEGIN DELETE FROM public.probe WHERE id = 1; END$$", "9"),
+    "rollback": ("BEGIN; DELETE FROM public.probe; ROLLBACK", "10"),
+}
+
+
+@BOTH
+@pytest.mark.parametrize("name", WRITES)
+def test_late_fill_25(scene: Scene, send: Send, name: str) -> None:
+    """The same with every kind of change during the fill: no ghost rows."""
+    sql = "SELECT count(*), 'ghosts', min(id) < 0 FROM public.probe"
+    write, count = WRITES[name]
+    with scene.session("filler") as filler, scene.session("writer") as writer:
+        rule = scene.box.hold(TO_CLIENT, "D", application_name="filler")
+        filler.send(send(sql))
+        rule.wait()
+        assert not errors(writer.query(write))
+        rule.release()
+        filler.until()
+        for _ in range(3):
+            assert scene.reader.rows(sql)[0][0] == count
+            assert rows(filler.ask(send(sql)))[0][0] == count
+
+
 @BOTH
 def test_fill_in_an_open_transaction_of_others(scene: Scene, send: Send) -> None:
     """Evicting at the UPDATE is too early: the read in between brings the old row back."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -129,23 +129,30 @@ def run_tool(*arguments: str, timeout: float = 60) -> subprocess.CompletedProces
     )
 
 
-def test_basebackup(each_postgres: PostgresServer, start_howdah: Starter, tmp_path: Path) -> None:
-    """A physical replication connection: BASE_BACKUP and, beside it, streamed WAL."""
-    target = tmp_path / "backup"
-    # A server of its own: the shared one holds the databases of all other tests.
-    server = PostgresServer(f"{each_postgres.name}-backup", each_postgres.bindir)
+@pytest.fixture
+def small_server(each_postgres: PostgresServer) -> Iterator[PostgresServer]:
+    """A server without the databases of other tests: a backup copies all of them."""
+    server = PostgresServer(f"{each_postgres.name}-small", each_postgres.bindir)
     try:
         server.create()
-        howdah = start_howdah(server=server)
-        done = run_tool(
-            *[each_postgres.tool("pg_basebackup"), "-D", str(target), "-X", "stream"],
-            *["-h", howdah.host, "-p", str(howdah.port), "-U", "postgres", "-c", "fast"],
-        )
-        assert done.returncode == 0, done.stderr
+        yield server
     finally:
         server.destroy()
+
+
+def test_basebackup(
+    small_server: PostgresServer, start_howdah: Callable[..., Howdah], tmp_path: Path
+) -> None:
+    """A physical replication connection: BASE_BACKUP and, beside it, streamed WAL."""
+    howdah = start_howdah(server=small_server)
+    target = tmp_path / "backup"
+    done = run_tool(
+        *[small_server.tool("pg_basebackup"), "-D", str(target), "-X", "stream"],
+        *["-h", howdah.host, "-p", str(howdah.port), "-U", "postgres", "-c", "fast"],
+    )
+    assert done.returncode == 0, done.stderr
     assert (target / "PG_VERSION").exists()
-    checked = run_tool(each_postgres.tool("pg_verifybackup"), str(target))
+    checked = run_tool(small_server.tool("pg_verifybackup"), str(target))
     assert checked.returncode == 0, checked.stderr
 
 
