@@ -129,6 +129,13 @@ def test_starts_twice_in_a_row_on_one_port(start_howdah: Starter) -> None:
 OFF = "rules:\n  - name: no_probe\n    relations: [public.probe]\n    cache: off\n"
 
 
+def replace(path: Path, text: str) -> None:
+    """At once, as editors do: a file that is seen half written is another file."""
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    new.replace(path)
+
+
 @pytest.fixture
 def with_file(start_howdah: Starter, tmp_path: Path) -> tuple[Howdah, Path]:
     path = tmp_path / "howdah.yaml"
@@ -141,13 +148,13 @@ def test_reload_on_sighup(with_file: tuple[Howdah, Path], database: str) -> None
     howdah.warm(database)
     with howdah.wire(database) as wire:
         howdah.until_hit(wire)
-        path.write_text(OFF)
+        replace(path, OFF)
         howdah.signal(signal.SIGHUP)
         eventually(lambda: not howdah.is_hit(wire, PROBE))
         with howdah.watching() as gained:
             assert wire.rows(PROBE) == [["0"]]
         assert gained.get("bypass/rule_off") == 1
-        path.write_text("rules: []\n")
+        replace(path, "rules: []\n")
         howdah.signal(signal.SIGHUP)
         howdah.until_hit(wire)
 
@@ -158,7 +165,7 @@ def test_reload_when_the_file_changes(with_file: tuple[Howdah, Path], database: 
     howdah.warm(database)
     with howdah.wire(database) as wire:
         howdah.until_hit(wire)
-        path.write_text(OFF)
+        replace(path, OFF)
         eventually(lambda: not howdah.is_hit(wire, PROBE))
 
 
@@ -171,7 +178,7 @@ def test_bad_file_keeps_the_old_rules(
     with_file: tuple[Howdah, Path], database: str, bad: str
 ) -> None:
     howdah, path = with_file
-    path.write_text(OFF)
+    replace(path, OFF)
     howdah.signal(signal.SIGHUP)
     with howdah.wire(database) as wire:
 
@@ -182,12 +189,12 @@ def test_bad_file_keeps_the_old_rules(
 
         eventually(rule_applies)
         start = len(howdah.log)
-        path.write_text(bad)
+        replace(path, bad)
         howdah.signal(signal.SIGHUP)
         eventually(lambda: str(path) in howdah.log[start:])
         assert rule_applies()
         eventually(lambda: howdah.count("config_errors") == 1)
-        path.write_text("rules: []\n")
+        replace(path, "rules: []\n")
         howdah.signal(signal.SIGHUP)
         howdah.until_hit(wire)
         eventually(lambda: howdah.count("config_errors") == 0)

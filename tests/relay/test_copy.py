@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.fix_howdah import Howdah, Starter
+from tests.fix_howdah import Howdah
 from tests.fix_pg import PostgresServer
 from tests.fix_tools import eventually
 from tests.fix_wire import (
