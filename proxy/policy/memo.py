@@ -6,6 +6,8 @@ What cannot be read as the server reads it counts as everything (F9).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from proxy.policy.decide import decide
 from proxy.policy.plan import EVERYTHING, Flag, Kind, Plan
 from proxy.policy.situation import Situation
@@ -33,6 +35,11 @@ TOO_LONG = opaque(Reason.STATEMENT_TOO_LONG)
 UNPARSABLE = opaque(Reason.UNPARSABLE)
 FUNCTION_CALL = opaque(Reason.FUNCTION_CALL)
 UNKNOWN_STATEMENT = opaque(Reason.WRITE_OPAQUE)
+# A statement that a probe, sent in front of it, will show to be the known one or not:
+# until then it may write anything, but what it does to the session is judged later.
+UNVERIFIED = replace(
+    UNKNOWN_STATEMENT, flags=OPAQUE_FLAGS & ~(Flag.SETTINGS | Flag.PATH | Flag.STATEMENTS)
+)
 
 
 def plan_for(text: bytes, situation: Situation, limit: int) -> Plan:

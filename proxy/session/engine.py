@@ -139,6 +139,11 @@ class Engine:
         if snapshot is not None:
             database.oid = snapshot.database_oid
         self._retire(database)
+        if old is not None:
+            # Roles and memberships are part of every catalog: names may resolve otherwise
+            # in other databases too (F9).
+            for other in self.databases.values():
+                self._retire(other)
         everything = (database.oid, 0)
         for fence in list(self.board.fences):
             if any(granule[0] == database.oid for granule in fence.granules):
@@ -249,16 +254,8 @@ class Engine:
         database.schema_fences += 1
 
     def schema_down(self, database: Database, fence: Fence) -> None:
-        """The catalog stands again: count the DDL as done and lower its fence (F12).
-
-        Even with the catalog as before, names may resolve otherwise and roles may be
-        others: every session is asked again, in all databases after a cluster-wide
-        command (F9).
-        """
+        """The catalog stands again: count the DDL as done and lower its fence (F12)."""
         database.schema_fences -= 1
-        for touched in list(self.databases.values()):
-            if touched is database or ALL in fence.granules:
-                self._retire(touched)
         self.lower(fence)
 
     # Trust in the upstream

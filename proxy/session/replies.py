@@ -16,7 +16,7 @@ from proxy.policy.plan import NOTHING, Control, Flag
 from proxy.reasons import Reason
 from proxy.session import probe
 from proxy.session.context import Context
-from proxy.session.state import Pending, SessionState
+from proxy.session.state import Pending, SessionState, Statement
 from proxy.wire import messages
 from proxy.wire.framing import HEADER
 
@@ -363,26 +363,18 @@ class ServerSide(SessionState):
         self.learning = None
 
     def _probe_answered(self, head: Pending) -> None:
-        if head.error is not None or head.row is None:
-            if head.error is None or head.error[1] != "57014":
-                self.probe_failures += 1
+        unverified, self.unverified = self.unverified, []
+        self.verifying = False
+        answer = self._answer_of(head)
+        if answer is not None:
+            if answer.pid != self.backend_pid:
+                self.pooled = True
+            self._clear_suspects(answer)
+        if any(one.suspect or self._changes_settings(one) for one in unverified):
+            self.forget_settings(path=True)
+            self.suspect_all()
+        if answer is None or head.probe_epoch != self.epoch:
             return
-        self.probe_failures = 0
-        self.probes_in_vain += 1
-        try:
-            answer = probe.decode(head.row)
-        except ProtocolError:
-            self.probe_failures = 3
-            return
-        if answer.pid != self.backend_pid:
-            self.pooled = True
-        if head.probe_epoch != self.epoch:
-            return
-        for name, statement in self.statements.items():
-            if statement.suspect and answer.statements.get(name.decode("utf-8", "replace")) == (
-                md5(statement.text, usedforsecurity=False).hexdigest()
-            ):
-                statement.suspect = False
         context = self.engine.context(self.data.name, answer)
         self.context = self.path_context = context
         if context is None:
@@ -392,6 +384,31 @@ class ServerSide(SessionState):
         if self.learning is not None and self.learning.learn is not None:
             self.engine.learn(self.learning.learn, context)
             self._settings_are(context, self.learning)
+
+    def _answer_of(self, head: Pending) -> probe.Answer | None:
+        """The answer to the probe; None where there is none."""
+        if head.error is not None or head.row is None:
+            if head.error is None or head.error[1] != "57014":
+                self.probe_failures += 1
+            return None
+        self.probe_failures = 0
+        self.probes_in_vain += 1
+        try:
+            return probe.decode(head.row)
+        except ProtocolError:
+            self.probe_failures = 3
+            return None
+
+    def _clear_suspects(self, answer: probe.Answer) -> None:
+        """Statements that PostgreSQL has under the same name with the same text are as known."""
+        for name, statement in self.statements.items():
+            if statement.suspect and answer.statements.get(name.decode("utf-8", "replace")) == (
+                md5(statement.text, usedforsecurity=False).hexdigest()
+            ):
+                statement.suspect = False
+
+    def _changes_settings(self, statement: Statement) -> bool:
+        return bool(self.plan(statement.text, anywhere=True).flags & Flag.SETTINGS)
 
     def _finish_fill(self, head: Pending) -> None:
         fill = head.fill

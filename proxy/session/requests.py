@@ -82,7 +82,7 @@ class ClientSide(SessionState):
         pending = self.simple_pending()
         pending.fill, pending.context = fill, before
         pending.plans.append(("miss" if fill else self.outcome(plan), reason))
-        self.note(pending, plan)
+        self.note(pending, plan, message[HEADER:-1])
         if quiet:
             self._learns(pending, plan, message[HEADER:-1], before, epoch)
         self.send_begin(pending)
@@ -541,14 +541,17 @@ class ClientSide(SessionState):
         if kind == B:
             bind = messages.decode_bind(payload)
             known = self.statements.get(bind.statement)
-            if known is None or known.suspect:
+            if known is not None and known.suspect and self.verifying and known.name:
+                plan = memo.UNVERIFIED
+                self.unverified.append(known)
+            elif known is None or known.suspect:
                 plan = memo.UNKNOWN_STATEMENT
             else:
                 plan = self._plan_of(known)
             self.portals[bind.portal] = plan
             if not bind.portal:
                 self.ghost_portal = None
-            self.note(pending, plan)
+            self.note(pending, plan, known.text if known is not None else None)
             return plan
         if kind == E:
             portal, _ = messages.cut_name(payload)

@@ -32,6 +32,7 @@ SINGLE_BYTE_ENCODINGS = frozenset(
 )
 
 
+EARLY_LIMIT = 1000  # texts
 OWN_NAME = b"howdah"  # of statements and portals that the client does not know
 
 # On a replication connection PostgreSQL hands texts that begin like this to another
@@ -220,6 +221,13 @@ class SessionState:
         # old number back, a new one never has a number that was used.
         self.epoch = self.epochs = 0
         self.learning: Pending | None = None
+        # Reads that ran before the catalog was known: what they may have changed is judged
+        # when it is, before anything is asked that depends on it.
+        self.early: list[bytes] = []
+        # A probe on its way tells which suspect statements are what they were; those that
+        # were executed behind it.
+        self.verifying = False
+        self.unverified: list[Statement] = []
         self.probe_failures = 0
         self.probes_in_vain = 0
         self.statements_since_probe = 0
@@ -361,8 +369,11 @@ class SessionState:
         if seconds is not None:
             self.engine.statistics.seconds[outcome].observe(seconds)
 
-    def note(self, pending: Pending, plan: Plan, *, executed: bool = True) -> None:
+    def note(self, pending: Pending, plan: Plan, text: bytes | None = None) -> None:
         """A statement of `plan` is about to be forwarded as part of `pending`.
+
+        Args:
+            text: what it says, where that is known.
 
         Its effects on the session are assumed at once, since nobody knows before
         the reply whether they happen; the reply corrects what it proves.
@@ -376,10 +387,16 @@ class SessionState:
             pending.flags &= ~Flag.PLAIN
         pending.flags |= flags & ~Flag.PLAIN
         if flags & Flag.SETTINGS:
-            self.forget_settings(path=bool(flags & Flag.PATH))
+            early = plan.reason is Reason.CATALOG_LOADING and text is not None
+            if early and len(self.early) < EARLY_LIMIT:
+                self.early.append(text or b"")
+                self.context = self.path_context = None
+                self.hot = False
+            else:
+                self.forget_settings(path=bool(flags & Flag.PATH))
         if flags & Flag.STATEMENTS:
             self._forget_statements(plan)
-        if executed and self.blocked is None:
+        if self.blocked is None:
             if plan.closure:
                 opaque = flags & Flag.OPAQUE
                 self.blocked = Reason.TRANSACTION_OPAQUE if opaque else Reason.TRANSACTION_WRITES
@@ -398,10 +415,14 @@ class SessionState:
         if path:
             self.path_context = None
 
+    def suspect_all(self) -> None:
+        """Any prepared statement may have been replaced."""
+        for statement in self.statements.values():
+            statement.suspect = True
+
     def _forget_statements(self, plan: Plan) -> None:
         if plan.flags & Flag.OPAQUE:
-            for statement in self.statements.values():
-                statement.suspect = True
+            self.suspect_all()
         elif plan.dropped is None:
             # DISCARD ALL and DEALLOCATE ALL leave the unnamed statement alone.
             unnamed = self.statements.get(b"")
@@ -479,10 +500,14 @@ class SessionState:
 
     def send_probe(self) -> None:
         """Ask the backend who it is, in front of what follows (K1-K4)."""
+        early, self.early = self.early, []
+        if any(self.plan(text, anywhere=True).flags & Flag.SETTINGS for text in early):
+            self.forget_settings(path=True)
         pending = self.new_pending(hidden=True)
         pending.probe_epoch = self.epoch
         self.statements_since_probe = 0
         suspects = any(statement.suspect for statement in self.statements.values())
+        self.verifying = suspects
         self.send(probe.PROBE_WITH_STATEMENTS if suspects else probe.PROBE)
 
     def may_probe(self) -> bool:

@@ -150,6 +150,26 @@ def test_late_fill_25(scene: Scene, send: Send, name: str) -> None:
 
 
 @BOTH
+def test_fill_begun_under_a_fence(scene: Scene, send: Send) -> None:
+    """Its snapshot is of before the commit, its answer comes after the fence is down (F5)."""
+    sql = "SELECT v, 'fenced' FROM public.probe WHERE id = 1"
+    with scene.session("filler") as filler, scene.session("writer") as writer:
+        write = scene.box.hold(TO_SERVER, "Q", application_name="writer")
+        read = scene.box.hold(TO_CLIENT, "D", application_name="filler")
+        writer.send(query("UPDATE public.probe SET v = 4"))
+        write.wait()
+        filler.send(send(sql))
+        read.wait()
+        write.release()
+        writer.until()
+        read.release()
+        assert rows(filler.until()) == [["0", "fenced"]]
+        for _ in range(3):
+            assert scene.reader.rows(sql) == [["4", "fenced"]]
+            assert rows(filler.ask(send(sql))) == [["4", "fenced"]]
+
+
+@BOTH
 def test_fill_in_an_open_transaction_of_others(scene: Scene, send: Send) -> None:
     """Evicting at the UPDATE is too early: the read in between brings the old row back."""
     with scene.session("writer") as writer:

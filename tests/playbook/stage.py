@@ -188,7 +188,14 @@ class Player:
         if self.session.pending:
             self.probed()
 
-    def probe_row(self, *, temporary: str = "f", isolation: str = "read committed") -> bytes:
+    def probe_row(
+        self,
+        *,
+        temporary: str = "f",
+        isolation: str = "read committed",
+        statements: str | None = None,
+    ) -> bytes:
+        more = () if statements is None else (statements,)
         return row(
             str(self.pid),
             str(OID),
@@ -205,6 +212,7 @@ class Player:
             temporary,
             "10",
             "10",
+            *more,
         )
 
     def probed(self, **changes: str) -> None:

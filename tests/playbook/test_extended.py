@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from hashlib import md5
+
 import pytest
 
 from proxy.session.engine import Engine
 from proxy.wire import messages
 from tests.playbook.stage import (
+    IDENTITY,
     OID,
     Player,
+    Shell,
     complete,
     description,
     engine,
@@ -532,3 +537,53 @@ def test_a_bind_before_flush_hits_nothing(shared: Engine) -> None:
     two.clear()
     two.client(execution)
     assert two.clear() == (b"", execution)
+
+
+def test_statements_prepared_while_the_catalog_loads_hit_later() -> None:
+    """K1: reads that turn out to be plain have changed no settings."""
+    shared = Engine(cache_bytes=1_000_000, entry_limit=100_000, max_age=60.0, shell=Shell())
+    shared.identity_seen(IDENTITY)
+    player = Player(shared)
+    player.client(messages.parse(b"s", READ) + messages.SYNC)
+    player.server(PARSED + ready())
+    player.clear()
+    execution = bind(b"1", b"s") + EXECUTE + messages.SYNC
+    reply = BOUND + ROWS + ready()
+    fill(player, execution, reply)
+    shared.install("shop", shop())
+    shell = shared.shell
+    assert isinstance(shell, Shell)
+    shell.finish()
+    player.client(execution)
+    assert len(player.session.pending) == 2
+    player.clear()
+    player.probed(statements=json.dumps({"s": md5(READ).hexdigest()}))
+    player.server(reply)
+    player.clear()
+    shell.finish()
+    fill(player, execution, reply)
+    hit(player, execution, reply)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_suspect_statement_is_verified_by_the_probe_in_front(shared: Engine, same: bool) -> None:
+    """F9, K3: opaque code may have replaced it."""
+    player = Player(shared)
+    player.client(messages.parse(b"s", READ) + messages.SYNC)
+    player.server(PARSED + ready())
+    player.query("DO $$ begin perform 1; end $$")
+    player.server(complete("DO") + ready())
+    player.clear()
+    shell = shared.shell
+    assert isinstance(shell, Shell)
+    shell.finish()
+    player.session.statements_since_probe = 100
+    player.client(bind(b"1", b"s") + EXECUTE + messages.SYNC)
+    assert any((0, 0) in fence.granules for fence in shared.board.fences)
+    player.clear()
+    text = READ if same else b"other"
+    player.probed(statements=json.dumps({"s": md5(text).hexdigest()}))
+    player.server(BOUND + ROWS + ready())
+    shell.finish()
+    assert (player.session.context is not None) is same
+    assert player.session.statements[b"s"].suspect is not same

@@ -18,6 +18,7 @@ from tests.playbook.stage import (
     own_request,
     ready,
     row,
+    shop,
 )
 
 READ = "SELECT x FROM t WHERE id = 1"
@@ -528,18 +529,31 @@ def test_settings_of_the_login_are_those_before_any_set(shared: Engine) -> None:
     assert session.login_context is None
 
 
-def test_the_same_catalog_after_ddl_asks_every_session_again(shared: Engine) -> None:
-    """F12, K2: roles and search_path may mean something else."""
+def test_changed_roles_ask_every_session_again(shared: Engine) -> None:
+    """F12, K2: roles are part of the catalog, and search_path may mean something else."""
     one, two = Player(shared, 1), Player(shared, 2)
     fill(two)
     one.query("CREATE ROLE eve")
     one.server(complete("CREATE ROLE") + ready())
+    shared.install("shop", shop(fingerprint="2"))
     shell = shared.shell
     assert isinstance(shell, Shell)
     shell.finish()
     two.query(READ)
     _, to_server = two.clear()
     assert b"howdah probe" in to_server
+
+
+def test_the_same_catalog_after_opaque_code_asks_nobody(shared: Engine) -> None:
+    one, two = Player(shared, 1), Player(shared, 2)
+    one.query("DO $$ begin execute 'x'; end $$")
+    one.server(complete("DO") + ready())
+    shared.install("shop", shop())
+    shell = shared.shell
+    assert isinstance(shell, Shell)
+    shell.finish()
+    fill(two)
+    hit(two)
 
 
 def test_answers_in_flight_reach_a_client_that_says_goodbye(shared: Engine) -> None:
