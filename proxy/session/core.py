@@ -2,7 +2,7 @@
 
 Bytes in, bytes out: `from_client` and `from_server` take chunks as they come and
 leave what is to be written in `to_client` and `to_server`; the shell writes it.
-Messages are cut out of the client's stream here and handed to `requests.py`; what
+Messages are cut out of the client's stream here and handed to `requests.py` and `extended.py`; what
 comes back is handled in `replies.py`. Nothing here knows a socket or a clock.
 """
 
@@ -16,8 +16,8 @@ from proxy.policy import memo
 from proxy.reasons import Reason
 from proxy.session.context import Database
 from proxy.session.express import Express
+from proxy.session.extended import Batch
 from proxy.session.replies import ServerSide
-from proxy.session.requests import Batch
 from proxy.wire import messages
 from proxy.wire.framing import HEADER, client_header
 from proxy.wire.startup import StartupPacket

@@ -12,8 +12,8 @@ from __future__ import annotations
 from proxy.cache.store import Key
 from proxy.policy.plan import Kind
 from proxy.reasons import Reason
+from proxy.session.extended import ExtendedSide
 from proxy.session.literals import may_say_now
-from proxy.session.requests import ClientSide
 from proxy.session.state import Pending, Statement
 from proxy.wire import messages
 
@@ -24,7 +24,7 @@ _ONE_PIECE = 16 * 1024
 _PARSED = messages.PARSE_COMPLETE + messages.BIND_COMPLETE
 
 
-class Express(ClientSide):
+class Express(ExtendedSide):
     """Whole-chunk requests. Called only while `hot`, with nothing buffered."""
 
     def express(self, data: bytes) -> bool:
@@ -59,7 +59,7 @@ class Express(ClientSide):
             self.stale_unnamed = False
             self.portals.pop(b"", None)
             return True
-        if not self._holds(entry):
+        if not self.holds(entry):
             return False
         self._reply(b"", entry.description or b"", entry.body, b"")
         self._close_unnamed()
@@ -88,7 +88,7 @@ class Express(ClientSide):
                 and not statement.unusual
                 and self._forward(data, statement.text, key, key[2]) is not None
             )
-        if (describe and entry.description is None) or not self._holds(entry):
+        if (describe and entry.description is None) or not self.holds(entry):
             return False
         description = entry.description if describe else b""
         if self.block:
@@ -121,7 +121,7 @@ class Express(ClientSide):
             self.statements[b""] = statement
             self.stale_unnamed = False
             return True
-        if (describe and entry.description is None) or not self._holds(entry):
+        if (describe and entry.description is None) or not self.holds(entry):
             return False
         self._define_unnamed(statement)
         description = entry.description if describe else b""
