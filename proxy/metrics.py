@@ -115,6 +115,7 @@ class HowdahCollector(Collector):
         """Every family of `ALL`, in that order."""
         engine, gauges = self._engine, self._gauges
         counts = engine.statistics
+        counts.time_hits()
         yield _counter(STATEMENTS, counts.statements)
         yield _histogram(engine)
         yield _gauge(CACHE_BYTES, engine.store.bytes_used)
@@ -147,8 +148,6 @@ def _gauge(declared: Declared, value: float) -> Metric:
 def _histogram(engine: Engine) -> Metric:
     family = HistogramMetricFamily(SECONDS.name, SECONDS.help, labels=SECONDS.labels)
     bounds = [*map(str, BUCKETS), "+Inf"]
-    if engine.statistics.fresh_hits:
-        engine.statistics.time_hits()
     for outcome, histogram in engine.statistics.seconds.items():
         buckets, seen = [], 0
         for bound, count in zip(bounds, histogram.counts, strict=True):

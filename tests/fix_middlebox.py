@@ -85,6 +85,7 @@ class Link:
         self.split = False
         self.frames: list[tuple[str, str, bytes]] = []
         self.single_byte_answers = 0
+        self.deaf = False  # the end of one side is not told to the other
         for one in (client, server):
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -110,6 +111,8 @@ class Link:
                 payload = _take(source, length - 4)
                 self._forward(direction, chr(head[0]), head, payload, target)
         except EOFError:
+            if self.deaf:
+                return
             _quietly(lambda: target.shutdown(socket.SHUT_WR))
         except OSError:
             self.close()

@@ -49,7 +49,6 @@ class Entry:
         "filled",
         "frequency",
         "granules",
-        "hits",
         "in_main",
         "key",
         "seconds",
@@ -82,7 +81,6 @@ class Entry:
         self.expires = expires
         self.seconds = seconds
         self.frequency = 0
-        self.hits = 0
         self.in_main = False
         self.size = OVERHEAD + len(body) + len(description or b"") + sum(map(len, key[1:]))
 

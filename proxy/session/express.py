@@ -91,7 +91,7 @@ class Express(ExtendedSide):
         if (describe and entry.description is None) or not self.holds(entry):
             return False
         description = entry.description if describe else b""
-        if self.block:
+        if self.status != b"I" or self.deferred is not None:
             self.portals[b""] = self.plan(statement.text)
         self._reply(messages.BIND_COMPLETE, description or b"", entry.body, data[:size])
         return True

@@ -106,7 +106,7 @@ class ClientSide(SessionState):
     # Hits
 
     def holds(self, entry: Entry) -> bool:
-        """Whether `entry` may be served now (F4); counts and remembers what follows."""
+        """Whether `entry` may be served now (F4)."""
         board = self.engine.board
         if entry.stamp != board.stamp:
             if not board.holds(entry.slots, entry.counters):
@@ -114,27 +114,21 @@ class ClientSide(SessionState):
             entry.stamp = board.stamp
         if self.now >= entry.expires:
             return False
-        entry.hits += 1
         if entry.frequency < MAX_FREQUENCY:
             entry.frequency += 1
         return True
 
     def after_hit(self, bind: bytes) -> bytes:
         """Bookkeeping of a hit; returns the ReadyForQuery that ends its reply."""
-        self.engine.statistics.hit()
+        self.engine.statistics.fresh_hits += 1
         self.probes_in_vain = 0
+        if self.idle_timeout is not None and self.now - self.last_upstream > self.idle_timeout / 20:
+            self._touch()
         if self.deferred is not None or self.status != b"I":
             self.hits_in_block = True
             self.ghost_portal = bind
-            ready = messages.READY_BLOCK
-        else:
-            ready = messages.READY_IDLE
-        context = self.context
-        if context is not None:
-            timeout = context.answer.idle_timeout
-            if timeout is not None and self.now - self.last_upstream > timeout / 20:
-                self._touch()
-        return ready
+            return messages.READY_BLOCK
+        return messages.READY_IDLE
 
     def _touch(self) -> None:
         """Show PostgreSQL that the client is not idle (T2): a Sync, its reply unseen."""

@@ -252,6 +252,7 @@ class SessionState:
         self.copy_both = False
         self.hot = False
         self.last_upstream = 0.0
+        self.idle_timeout: float | None = None  # PostgreSQL's, in s; see `after_hit`
 
     # Outputs
 
@@ -286,6 +287,7 @@ class SessionState:
     def refresh(self) -> None:
         """Recompute `hot`: whether a look-up in the store is allowed at all (F4, T1, T3)."""
         context = self.context
+        self.idle_timeout = None if context is None else context.answer.idle_timeout
         self.hot = (
             context is not None
             and not self.pending

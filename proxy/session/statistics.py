@@ -64,20 +64,17 @@ class Statistics:
             "upstream_in": 0,
             "upstream_out": 0,
         }
-        # Hits answered since the shell last took their time.
+        # Hits that are not yet counted in `statements` and `seconds`; see `time_hits`.
         self.fresh_hits = 0
         self._hit_seconds = 0.0
         self.statements[_HIT] = 0
-
-    def hit(self) -> None:
-        self.statements[_HIT] += 1
-        self.fresh_hits += 1
 
     def time_hits(self, seconds: float | None = None) -> None:
         """The hits since the last call took `seconds` each (None: as the last ones did)."""
         if seconds is not None:
             self._hit_seconds = seconds
         hits, self.fresh_hits = self.fresh_hits, 0
+        self.statements[_HIT] += hits
         observed = self.seconds["hit"]
         observed.counts[bisect_left(BUCKETS, self._hit_seconds)] += hits
         observed.total += self._hit_seconds * hits

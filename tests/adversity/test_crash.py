@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
 
 from tests.fix_howdah import Howdah, Starter, upstream_url, wait_until_running
+from tests.fix_middlebox import Middlebox
 from tests.fix_pg import PostgresServer, wheel_bindir
 from tests.fix_tools import eventually
 from tests.fix_wire import Wire, WireError, connect, query
@@ -127,3 +128,33 @@ def test_one_backend_is_killed(crashing: tuple[Howdah, str], server: PostgresSer
 
     eventually(up)
     agree(howdah, server, database)
+
+
+def test_half_open_session_gets_no_hits(
+    server: PostgresServer, middlebox: Callable[[tuple[str, int]], Middlebox], start_howdah: Starter
+) -> None:
+    """One session is seen to be lost: others, whose loss is not yet known, read no more from
+    memory, since what they would read may be gone (F8)."""
+    box = middlebox((server.host, server.port))
+    howdah = start_howdah(
+        *["--drain-timeout", "500ms"],
+        upstream=f"postgresql://howdah@127.0.0.1:{box.port}/postgres?sslmode=disable",
+    )
+    database = server.create_database()
+    howdah.warm(database)
+    half_open = howdah.wire(database, application_name="half_open")
+    lost = howdah.wire(database, application_name="lost")
+    half_open.query("UPDATE public.probe SET v = 5")
+    howdah.until_hit(half_open)
+    box.link(application_name="half_open").deaf = True
+    server.stop(signal.SIGQUIT)
+    assert lost.closed()
+    sent = howdah.count("bytes_total", direction="upstream_out")
+    with howdah.watching() as gained:
+        half_open.send(query(PROBE))
+        eventually(lambda: howdah.count("bytes_total", direction="upstream_out") > sent)
+    assert gained["hits"] == 0, gained
+    server.start()
+    agree(howdah, server, database)
+    half_open.socket.close()
+    lost.socket.close()

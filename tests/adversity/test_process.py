@@ -45,9 +45,8 @@ def test_upstream_comes_later(middlebox, start_howdah: Starter, postgres: Postgr
 
 def test_ready_pages(howdah: Howdah) -> None:
     assert howdah.get("/healthz")[0] == 200
-    status, body = howdah.get("/readyz")
-    assert status == 200
-    assert "proxied" in body
+    eventually(lambda: howdah.get("/readyz")[0] == 200)
+    assert "proxied" in howdah.get("/readyz")[1]
     assert howdah.get("/no_such_page")[0] == 404
     assert howdah.count("contract_info", contract="proxied") == 1
 
@@ -243,6 +242,13 @@ def test_start_gate(start_howdah: Starter, postgres: PostgresServer, database: s
         earlier.execute("UPDATE public.probe SET v = 99")
         howdah = start_howdah()
         with howdah.wire(database) as wire:
+
+            def gated() -> bool:
+                with howdah.watching() as gained:
+                    wire.query(PROBE)
+                return gained.get("bypass/starting") == 1
+
+            eventually(gated)
             with howdah.watching() as gained:
                 for _ in range(20):
                     assert wire.rows(PROBE) == [["0"]]
