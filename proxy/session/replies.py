@@ -364,12 +364,13 @@ class ServerSide(SessionState):
 
     def _probe_answered(self, head: Pending) -> None:
         unverified, self.unverified = self.unverified, []
-        self.verifying = False
+        verifying, self.verifying = self.verifying, False
         answer = self._answer_of(head)
         if answer is not None:
             if answer.pid != self.backend_pid:
                 self.pooled = True
-            self._clear_suspects(answer)
+            if verifying:
+                self._clear_suspects(answer)
         if any(one.suspect or self._changes_settings(one) for one in unverified):
             self.forget_settings(path=True)
             self.suspect_all()

@@ -389,7 +389,8 @@ class SessionState:
             pending.flags &= ~Flag.PLAIN
         pending.flags |= flags & ~Flag.PLAIN
         if flags & Flag.SETTINGS:
-            early = plan.reason is Reason.CATALOG_LOADING and text is not None
+            asked = any(earlier.probe_epoch is not None for earlier in self.pending)
+            early = plan.reason is Reason.CATALOG_LOADING and text is not None and not asked
             if early and len(self.early) < EARLY_LIMIT:
                 self.early.append(text or b"")
                 self.context = self.path_context = None
@@ -425,6 +426,7 @@ class SessionState:
     def _forget_statements(self, plan: Plan) -> None:
         if plan.flags & Flag.OPAQUE:
             self.suspect_all()
+            self.verifying = False  # a probe on its way shows what was before
         elif plan.dropped is None:
             # DISCARD ALL and DEALLOCATE ALL leave the unnamed statement alone.
             unnamed = self.statements.get(b"")

@@ -587,3 +587,19 @@ def test_a_suspect_statement_is_verified_by_the_probe_in_front(shared: Engine, s
     shell.finish()
     assert (player.session.context is not None) is same
     assert player.session.statements[b"s"].suspect is not same
+
+
+def test_opaque_code_behind_the_probe_keeps_statements_suspect(shared: Engine) -> None:
+    """F9: what the probe shows was so before it ran."""
+    player = Player(shared)
+    player.client(messages.parse(b"s", READ) + messages.SYNC)
+    player.server(PARSED + ready())
+    player.query("DO $$ begin perform 1; end $$")
+    player.server(complete("DO") + ready())
+    player.session.statements_since_probe = 100
+    player.query("SELECT x FROM t")
+    player.query("DO $$ begin perform 2; end $$")
+    player.client(bind(b"1", b"s") + EXECUTE + messages.SYNC)
+    player.probed(statements=json.dumps({"s": md5(READ).hexdigest()}))
+    assert player.session.statements[b"s"].suspect
+    assert player.session.context is None
