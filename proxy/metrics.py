@@ -44,7 +44,8 @@ STATEMENTS = Declared(
 )
 SECONDS = Declared(
     "howdah_statement_seconds",
-    "Seconds from a statement's arrival to the end of its answer, by outcome.",
+    "Seconds from a statement's arrival to the end of its answer, by outcome; "
+    "of hits one in sixteen is timed and stands for the others.",
     ("outcome",),
 )
 CACHE_BYTES = Declared(
