@@ -17,6 +17,7 @@ from tests.differential.styles import int4_array
 from tests.differential.test_reads import same
 from tests.fix_howdah import Howdah, SharedHowdahs
 from tests.fix_pg import PostgresServer
+from tests.fix_tools import eventually
 from tests.fix_wire import (
     FLUSH,
     SYNC,
@@ -364,8 +365,19 @@ def test_cached_plan_must_not_change_result_type(bench: Bench) -> None:
         for _ in range(3):
             wire.ask(bind(statement="c"), execute(), SYNC)
         ddl.query("ALTER TABLE changing ADD COLUMN more int")
+        # The same text, prepared afterwards elsewhere, puts a tempting entry in the cache.
+        run = (bind(statement="c"), execute(), SYNC)
+
+        def cached() -> bool:
+            # Prepared under the fence of the DDL it stays forwarded: prepared each time.
+            ddl.ask(close("S", "c"), parse("SELECT * FROM changing", "c"), SYNC)
+            with bench.howdah.watching() as gained:
+                ddl.ask(*run)
+            return gained["hits"] == 1
+
+        eventually(cached)
         for _ in range(2):
-            frames = wire.ask(bind(statement="c"), execute(), SYNC)
+            frames = wire.ask(*run)
             assert frames[0].kind == "E", frames
             assert frames[0].fields["C"] == "0A000"
         ddl.query("DROP TABLE changing")

@@ -66,6 +66,7 @@ T = "SELECT * FROM t ORDER BY id"
 MINE = "SELECT * FROM mine"
 RLS = "SELECT v FROM public.rls ORDER BY v"
 TIMES = "SELECT * FROM public.times"
+LITERAL = "SELECT date '01/02/2024', v FROM public.shared"
 STRING = "SELECT 'a\\b' || v FROM public.shared"
 
 Action = Callable[[Wire], list[Frame]]
@@ -371,6 +372,19 @@ SCRIPTS = [
         options={"postgres:1": {"TimeZone": "America/New_York"}},
     ),
     s("date_style", *as_(P, TIMES, "SET DateStyle = 'German'", TIMES), prime=(TIMES,)),
+    s(
+        "literal_read_at_parse",
+        ("postgres:1", "SET DateStyle = 'ISO, DMY'"),
+        ("postgres:1", prepare("q", LITERAL)),
+        ("postgres:1", run("q")),
+        ("postgres:1", run("q")),
+        ("postgres:2", prepare("q", LITERAL)),
+        ("postgres:2", run("q")),
+        ("postgres:2", "SET DateStyle = 'ISO, DMY'"),
+        ("postgres:2", run("q")),
+        ("postgres:2", LITERAL),
+        ("postgres:2", run("q")),
+    ),
     s("interval_style", *as_(P, TIMES, "SET IntervalStyle = 'iso_8601'", TIMES), prime=(TIMES,)),
     s("extra_float_digits", *as_(P, TIMES, "SET extra_float_digits = -10", TIMES), prime=(TIMES,)),
     s("bytea_output", *as_(P, TIMES, "SET bytea_output = 'escape'", TIMES), prime=(TIMES,)),
