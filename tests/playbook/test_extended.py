@@ -603,3 +603,17 @@ def test_opaque_code_behind_the_probe_keeps_statements_suspect(shared: Engine) -
     player.probed(statements=json.dumps({"s": md5(READ).hexdigest()}))
     assert player.session.statements[b"s"].suspect
     assert player.session.context is None
+
+
+def test_a_sync_while_copying_in_is_not_answered(shared: Engine) -> None:
+    """R1: PostgreSQL ignores Sync and Flush between CopyInResponse and CopyDone."""
+    player = Player(shared)
+    copy = messages.parse(b"", b"COPY t FROM STDIN") + messages.bind(b"", b"") + EXECUTE
+    player.client(copy + FLUSH)
+    player.server(PARSED + BOUND + messages.message(b"G", bytes(3)))
+    player.client(messages.SYNC + messages.message(b"d", b"1\ta\n"))
+    assert len(player.session.pending) == 1
+    player.client(messages.message(b"c") + messages.SYNC)
+    player.server(complete("COPY 1") + ready())
+    assert not player.session.pending
+    assert not shared.board.fences
