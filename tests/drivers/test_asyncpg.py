@@ -163,7 +163,7 @@ async def no_statement_cache(place: Place) -> list[Any]:
 
 
 SCRIPTS = [statements, pool]
-# What they run once per connection follows a Flush there, and is forwarded.
+# fetchval and fetchrow limit the rows of the Execute, and such executions are forwarded.
 NO_HITS = [cursors, copy_and_listen, no_statement_cache]
 
 
