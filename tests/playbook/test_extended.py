@@ -7,6 +7,8 @@ from hashlib import md5
 
 import pytest
 
+from proxy.catalog.snapshot import Effect, Function, Label
+from proxy.reasons import Reason
 from proxy.session.engine import Engine
 from proxy.wire import messages
 from tests.playbook.stage import (
@@ -617,3 +619,67 @@ def test_a_sync_while_copying_in_is_not_answered(shared: Engine) -> None:
     player.server(complete("COPY 1") + ready())
     assert not player.session.pending
     assert not shared.board.fences
+
+
+def test_a_read_before_the_catalog_may_have_changed_settings() -> None:
+    """K3: what ran early is judged by the catalog, and then counts as having happened."""
+    shared = Engine(cache_bytes=1_000_000, entry_limit=100_000, max_age=60.0, shell=Shell())
+    shared.identity_seen(IDENTITY)
+    player = Player(shared)
+    player.client(messages.parse(b"s", READ) + messages.SYNC)
+    player.server(PARSED + ready())
+    player.query("SELECT set_config('DateStyle', 'German', false)")
+    player.server(description("x") + ROWS + ready())
+    player.clear()
+    before = player.session.epoch
+    calls = {"set_config": (Function(3, 3, Label(Effect.HARMLESS, Reason.SETTING, settings=True)),)}
+    shared.install("shop", shop(functions={"pg_catalog": calls, "public": {}}))
+    player.session.statements_since_probe = 100
+    player.query("SELECT x FROM t")
+    assert player.session.epoch != before
+    assert player.session.statements[b"s"].epoch != player.session.epoch
+
+
+def test_a_statement_of_an_older_schema_never_hits(shared: Engine) -> None:
+    """K1, R2: PostgreSQL may say that the result type has changed."""
+    old = Player(shared, 1)
+    old.client(messages.parse(b"s", READ) + messages.SYNC)
+    old.server(PARSED + ready())
+    shared.install("shop", shop(fingerprint="2"))
+    new = Player(shared, 2)
+    fill(new)
+    hit(new)
+    old.query("SELECT x FROM u")
+    old.probed()
+    old.server(description("x") + complete("SELECT 0") + ready())
+    old.clear()
+    assert old.session.hot
+    execution = bind(b"1", b"s") + DESCRIBE + EXECUTE + messages.SYNC
+    for _ in range(2):
+        fill(old, execution, BOUND + description("x") + ROWS + ready())
+    # The same bytes of a statement of this schema do hit.
+    old.client(messages.parse(b"n", READ) + messages.SYNC)
+    old.server(PARSED + ready())
+    old.clear()
+    fresh = bind(b"1", b"n") + DESCRIBE + EXECUTE + messages.SYNC
+    hit(old, fresh, BOUND + description("x") + ROWS + ready())
+
+
+def test_a_session_with_temporary_objects_gets_no_hits(shared: Engine) -> None:
+    """K4: they may shadow what the statement names."""
+    one, two = Player(shared, 1), Player(shared, 2)
+    fill(one)
+    two.query("CREATE TEMP TABLE t (x text)")
+    two.server(complete("CREATE TABLE") + ready())
+    shell = shared.shell
+    assert isinstance(shell, Shell)
+    shell.finish()
+    fill(one)
+    two.session.statements_since_probe = 100
+    two.query("SELECT x FROM u")
+    two.probed(temporary="t")
+    two.server(description("x") + complete("SELECT 0") + ready())
+    two.clear()
+    assert not two.session.hot
+    fill(two)
+    assert shared.statistics.statements["bypass", "session_temporary"] >= 1
