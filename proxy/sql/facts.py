@@ -45,7 +45,7 @@ class Name(NamedTuple):
 
 
 class Target(NamedTuple):
-    """A relation that is written. `events` holds of 'i', 'u', 'd', 't' what can happen."""
+    """A relation that is written. `events` holds of 'i', 'u', 'd', 't', 'r' what can happen."""
 
     relation: Name
     events: str
@@ -104,6 +104,34 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
+class Body:
+    """What the body of a function, a procedure or a DO block says.
+
+    Attributes:
+        statements: facts of every SQL statement and expression in it, in order; an
+            expression counts as the SELECT of it.
+        unknown: empty if all of it is understood, else a word for the first thing
+            that is not (F9).
+        dynamic: it may change the schema.
+        commits: COMMIT or ROLLBACK occur in it.
+        assigned: types of variables that are assigned something that is no literal.
+            PL/pgSQL may convert by way of text, so that a date reads 'now' (K5).
+            `Name(None, "")` is a type that the text does not tell.
+        returns: RETURN with a value occurs, which is converted to the result type.
+        inexact: something whose value does not follow from arguments, tables and
+            settings alone.
+    """
+
+    statements: tuple[Facts, ...] = ()
+    unknown: str = ""
+    dynamic: bool = False
+    commits: bool = False
+    assigned: frozenset[Name] = frozenset()
+    returns: bool = False
+    inexact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """One statement.
 
@@ -122,7 +150,7 @@ class Facts:
         open_columns: a function in FROM, or an expansion, adds columns of unknown names.
         value_function: CLOCK or SESSION_FUNCTION where CURRENT_DATE, CURRENT_USER... occur.
         clock_literal: a string says now, today, tomorrow or yesterday (K5).
-        time_zoned: AT TIME ZONE is applied to a bare parameter.
+        time_zoned: AT TIME ZONE is applied to a bare parameter, or a JSON path may compare times.
         unsupported: the first construct that is not on the list for reads; empty if none.
         unknown: the first construct whose effects are not known; empty if none.
         locking: FOR UPDATE and its kin. sampling: TABLESAMPLE. system_column: ctid, xmin...
@@ -133,6 +161,7 @@ class Facts:
         isolation: names a transaction isolation other than READ COMMITTED.
         prepared: names of SQL-level prepared statements it touches; `None` is all.
         inner: the statement inside EXPLAIN, DECLARE, PREPARE, CREATE TABLE AS.
+        body: what a DO block in PL/pgSQL does; `None` for another language.
         cluster: the command reaches beyond this database (F9).
         dynamic: words in it, or in the body it carries, may change the schema.
     """
@@ -169,6 +198,7 @@ class Facts:
     prepared: tuple[str, ...] | None = ()
     setting: Setting | None = None
     inner: Facts | None = None
+    body: Body | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ _CLOCK = r"(?<![a-z])(?:now|today|tomorrow|yesterday)(?![a-z])"
 _CLOCK_TEXT = re.compile(_CLOCK, re.IGNORECASE | re.ASCII)
 _CLOCK_BYTES = re.compile(_CLOCK.encode(), re.IGNORECASE)
 
+_QUOTING = str.maketrans("", "", '\\"')
+
 _SCHEMA_WORDS = re.compile(
     r"\b(?:execute|create|alter|drop|grant|revoke|reassign|load|prepare|deallocate|discard"
     r"|import\s+foreign|security\s+label|query_to_xml\w*|dblink\w*)\b",
@@ -31,12 +33,19 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 def says_clock(text: str) -> bool:
     """Tell whether a date or time type could read the clock from this text (K5)."""
-    return _CLOCK_TEXT.search(text) is not None
+    if _CLOCK_TEXT.search(text) is not None:
+        return True
+    # Arrays, ranges and rows are read with backslashes and quotes taken out of their words.
+    bare = text.translate(_QUOTING)
+    return len(bare) != len(text) and _CLOCK_TEXT.search(bare) is not None
 
 
 def bytes_say_clock(value: bytes | bytearray | memoryview) -> bool:
     """The same for the bytes of a parameter, in any ASCII-compatible encoding (K5)."""
-    return _CLOCK_BYTES.search(value) is not None
+    if _CLOCK_BYTES.search(value) is not None:
+        return True
+    bare = bytes(value).translate(None, b'\\"')
+    return len(bare) != len(value) and _CLOCK_BYTES.search(bare) is not None
 
 
 def may_change_schema(code: str) -> bool:

@@ -18,13 +18,16 @@ CLOCK_TYPES = frozenset(
     "date time timetz timestamp timestamptz daterange tsrange tstzrange "
     "datemultirange tsmultirange tstzmultirange".split()
 )
-_SURE_TYPES = CLOCK_TYPES | frozenset("interval int2 int4 int8 float4 float8 numeric bool".split())
+SURE_TYPES = CLOCK_TYPES | frozenset("interval int2 int4 int8 float4 float8 numeric bool".split())
+_BOOLEAN = frozenset("BoolExpr BooleanTest NullTest JsonIsPredicate".split())
 # Built-in functions none of whose overloads returns text, and that are no type names.
 _SURE_FUNCTIONS = frozenset(
     "date_trunc date_bin make_date make_time make_timestamp make_timestamptz make_interval "
     "to_timestamp to_date timezone age date_part extract now clock_timestamp "
     "statement_timestamp transaction_timestamp justify_days justify_hours justify_interval "
-    "count avg date_add date_subtract".split()
+    "count avg sum round floor ceil ceiling trunc abs sign mod power sqrt length char_length "
+    "octet_length position strpos cardinality array_length row_number rank dense_rank ntile "
+    "date_add date_subtract".split()
 )
 # Functions that return what they are given.
 _SAME_FUNCTIONS = frozenset("min max first_value last_value lag lead nth_value any_value".split())
@@ -63,8 +66,13 @@ def shape_of(node: Node) -> Shape | None:
         name = body["fields"][-1].get("String")
         return name["sval"] if name is not None else False
     if kind == "TypeCast":
-        names = body["typeName"].get("names", ())
-        return bool(names) and names[-1]["String"]["sval"] in _SURE_TYPES
+        return type_shape(body["typeName"])
+    if kind in _BOOLEAN or (kind == "SubLink" and body["subLinkType"] == "EXISTS_SUBLINK"):
+        return True
+    if kind == "JsonFuncExpr":
+        if "output" in body:
+            return type_shape(body["output"]["typeName"])
+        return bool(body["op"] == "JSON_EXISTS_OP")
     if kind == "SQLValueFunction":
         return bool(body["op"].startswith(("SVFOP_CURRENT_DATE", "SVFOP_CURRENT_TIME", "SVFOP_LO")))
     if kind == "FuncCall":
@@ -77,6 +85,12 @@ def shape_of(node: Node) -> Shape | None:
         results = [case["CaseWhen"]["result"] for case in body["args"]]
         return _all(results + ([body["defresult"]] if "defresult" in body else []))
     return False
+
+
+def type_shape(body: Node) -> bool:
+    """Whether values of a type, given by its TypeName, are surely no text."""
+    names = body.get("names", ())
+    return bool(names) and names[-1]["String"]["sval"] in SURE_TYPES
 
 
 def _call_shape(body: Node) -> Shape:
@@ -136,6 +150,11 @@ def _figure(node: Node) -> tuple[str | None, int]:
         return body["op"].removeprefix("IS_").lower(), 2
     if kind == "A_Expr":
         return ("nullif", 2) if body["kind"] == "AEXPR_NULLIF" else (None, 0)
+    if kind in ("JsonFuncExpr", "XmlExpr"):
+        name = body["op"].removesuffix("_OP").removeprefix("IS_").lower()
+        return (None, 0) if name == "document" else (name, 2)
+    if kind == "SQLValueFunction":
+        return body["op"].removeprefix("SVFOP_").removesuffix("_N").lower(), 2
     return _FIXED_NAMES.get(kind, (None, 0))
 
 
@@ -163,4 +182,14 @@ _FIXED_NAMES: dict[str, tuple[str | None, int]] = {
     "A_ArrayExpr": ("array", 2),
     "RowExpr": ("row", 2),
     "CoalesceExpr": ("coalesce", 2),
+    "JsonParseExpr": ("json", 2),
+    "JsonScalarExpr": ("json_scalar", 2),
+    "JsonSerializeExpr": ("json_serialize", 2),
+    "JsonObjectConstructor": ("json_object", 2),
+    "JsonArrayConstructor": ("json_array", 2),
+    "JsonArrayQueryConstructor": ("json_array", 2),
+    "JsonObjectAgg": ("json_objectagg", 2),
+    "JsonArrayAgg": ("json_arrayagg", 2),
+    "MergeSupportFunc": ("merge_action", 2),
+    "XmlSerialize": ("xmlserialize", 2),
 }

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 from proxy.sql.facts import Facts, Name, Setting, StatementKind, Target
-from proxy.sql.literals import may_change_schema
 from proxy.sql.walk import Walker
 
 Node = dict[str, Any]
@@ -182,11 +181,18 @@ def _declare(tag: str, body: Node) -> Facts:
 
 
 def _prepare(tag: str, body: Node) -> Facts:
-    return Facts(StatementKind.PREPARE, tag, prepared=(body["name"],))
+    inner = statement_facts(body["query"])
+    walker = Walker()
+    for written in body.get("argtypes", ()):
+        # EXECUTE converts what it is given.
+        walker.cast_to(written["TypeName"], False)
+    return walker.facts(StatementKind.PREPARE, tag, prepared=(body["name"],), inner=inner)
 
 
 def _execute(tag: str, body: Node) -> Facts:
-    return Facts(StatementKind.EXECUTE, tag)
+    walker = Walker()
+    walker.nodes(body.get("params", []))
+    return walker.facts(StatementKind.EXECUTE, tag, prepared=(body["name"],))
 
 
 def _deallocate(tag: str, body: Node) -> Facts:
@@ -226,14 +232,17 @@ def _do(tag: str, body: Node) -> Facts:
         argument["DefElem"]["defname"]: argument["DefElem"]["arg"].get("String", {}).get("sval", "")
         for argument in body.get("args", ())
     }
-    known = options.get("language", "plpgsql") == "plpgsql"
-    dynamic = not known or may_change_schema(options.get("as", ""))
-    return Facts(StatementKind.OPAQUE, tag, dynamic=dynamic)
+    if options.get("language", "plpgsql") != "plpgsql":
+        return Facts(StatementKind.OPAQUE, tag, dynamic=True)
+    from proxy.sql.bodies import block_body
+
+    inside = block_body(options.get("as", ""))
+    return Facts(StatementKind.OPAQUE, tag, dynamic=inside.dynamic, body=inside)
 
 
 def _call(tag: str, body: Node) -> Facts:
     # What a procedure can do to the schema is known from the catalog.
-    return Facts(StatementKind.OPAQUE, tag)
+    return _walked(body).facts(StatementKind.OPAQUE, tag)
 
 
 # Schema.
@@ -273,6 +282,11 @@ def _create_view(tag: str, body: Node) -> Facts:
     return walker.facts(StatementKind.DDL, tag, temporary=temporary, dynamic=True)
 
 
+def _refresh(tag: str, body: Node) -> Facts:
+    target = Target(_range(body["relation"]), "r")
+    return Facts(StatementKind.DDL, tag, targets=(target,), dynamic=True)
+
+
 def _create_sequence(tag: str, body: Node) -> Facts:
     temporary = body.get("sequence", {}).get("relpersistence") == "t"
     return Facts(StatementKind.DDL, tag, temporary=temporary, dynamic=True)
@@ -308,6 +322,7 @@ _HANDLERS: dict[str, Callable[[str, Node], Facts]] = {
     "CreateTableAsStmt": _create_table_as,
     "ViewStmt": _create_view,
     "CreateSeqStmt": _create_sequence,
+    "RefreshMatViewStmt": _refresh,
 }
 
 _CLUSTER = frozenset(
@@ -333,6 +348,6 @@ _DDL = _CLUSTER | frozenset(
     "CreateForeignServerStmt CreateForeignTableStmt CreateFunctionStmt CreateOpClassStmt "
     "CreateOpFamilyStmt CreatePLangStmt CreatePolicyStmt CreatePublicationStmt CreateRangeStmt "
     "CreateSchemaStmt CreateStatsStmt CreateTransformStmt CreateTrigStmt CreateUserMappingStmt "
-    "DefineStmt DropStmt DropUserMappingStmt GrantStmt IndexStmt RefreshMatViewStmt RenameStmt "
+    "DefineStmt DropStmt DropUserMappingStmt GrantStmt IndexStmt RenameStmt "
     "ReplicaIdentityStmt RuleStmt SecLabelStmt".split()
 )

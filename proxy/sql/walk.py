@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from proxy.reasons import Reason
+from proxy.sql.documents import HANDLERS, PARTS, keyword_calls
 from proxy.sql.facts import Call, Cast, Facts, Name, Shape, StatementKind, Target
 from proxy.sql.literals import says_clock
 from proxy.sql.shapes import IMPLICIT_CAST_NAMES, OUT_NAMES, SCALAR_SETS, figure_name, shape_of
@@ -58,35 +59,16 @@ TYPED = {
 }
 
 # Constructs that a cacheable read may hold beside those with a handler of their own.
-_PLAIN = frozenset(
-    "A_Star A_Indices A_ArrayExpr Alias BoolExpr Boolean BooleanTest BitString CaseExpr CaseWhen "
-    "CoalesceExpr CollateClause Float GroupingFunc GroupingSet Integer List MinMaxExpr "
-    "NamedArgExpr NullTest ParamRef RowExpr String WindowDef".split()
+_PLAIN = PARTS | frozenset(
+    "A_Star A_Indices A_ArrayExpr Alias BoolExpr Boolean BooleanTest BitString CaseExpr "
+    "CaseWhen CoalesceExpr CollateClause Float GroupingFunc GroupingSet Integer List "
+    "MinMaxExpr NamedArgExpr NullTest ParamRef RowExpr String WindowDef".split()
 )
 # Constructs that cannot write by themselves; what they hold is walked.
 _HARMLESS = frozenset(
     "SetToDefault CurrentOfExpr OnConflictClause InferClause IndexElem ReturningClause "
-    "ReturningOption ReturningExpr MultiAssignRef MergeWhenClause DefElem XmlExpr XmlSerialize "
-    "RangeTableFunc RangeTableFuncCol JsonFormat JsonOutput JsonReturning JsonValueExpr "
-    "JsonKeyValue JsonBehavior JsonArgument JsonTable JsonTableColumn JsonTablePathSpec "
-    "JsonIsPredicate JsonParseExpr JsonScalarExpr JsonSerializeExpr JsonFuncExpr "
-    "JsonObjectConstructor JsonArrayConstructor JsonArrayQueryConstructor JsonAggConstructor "
-    "JsonObjectAgg JsonArrayAgg MergeSupportFunc".split()
+    "ReturningOption ReturningExpr MultiAssignRef MergeWhenClause DefElem MergeSupportFunc".split()
 )
-# Constructs of newer grammars that an older server reads as calls of a user's function.
-_KEYWORD_CALLS = {
-    "JsonParseExpr": ("json",),
-    "JsonScalarExpr": ("json_scalar",),
-    "JsonSerializeExpr": ("json_serialize",),
-    "JsonFuncExpr": ("json_exists", "json_value", "json_query"),
-    "JsonObjectConstructor": ("json_object",),
-    "JsonArrayConstructor": ("json_array",),
-    "JsonArrayQueryConstructor": ("json_array",),
-    "JsonObjectAgg": ("json_objectagg",),
-    "JsonArrayAgg": ("json_arrayagg",),
-    "JsonTable": ("json_table",),
-    "MergeSupportFunc": ("merge_action",),
-}
 _SYSTEM_COLUMNS = frozenset(("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"))
 _CLOCK_VALUES = ("SVFOP_CURRENT_DATE", "SVFOP_CURRENT_TIME", "SVFOP_LOCALTIME")
 _BETWEEN = {
@@ -198,8 +180,7 @@ class Walker:
             self.unsupported = self.unsupported or kind
             if kind not in _HARMLESS:
                 self.unknown = self.unknown or kind
-            for name in _KEYWORD_CALLS.get(kind, ()):
-                self.calls.add(Call(Name(None, name), -1, keyword=True))
+            keyword_calls(self, kind)
         if type(body) is dict:
             self.body(body)
 
@@ -223,7 +204,7 @@ class Walker:
                 self.field(field, value)
         if self._depth and "valuesLists" in body:
             for number in range(len(body["valuesLists"][0]["List"]["items"])):
-                self._derive(f"column{number + 1}", False)
+                self.derive(f"column{number + 1}", False)
         self._scope = outer
 
     def _output(self, target: Node) -> None:
@@ -235,10 +216,11 @@ class Walker:
             if name is None and "ColumnRef" not in value:
                 name = figure_name(value)
             if name is not None:
-                self._derive(name, shape_of(value))
+                self.derive(name, shape_of(value))
         self.node(value)
 
-    def _derive(self, name: str, shape: Shape | None) -> None:
+    def derive(self, name: str, shape: Shape | None) -> None:
+        """A column gets this name here, whatever else has it."""
         shape = False if shape is None else shape
         known = self.derived.get(name)
         if known is None:
@@ -255,7 +237,7 @@ class Walker:
         self._depth += 1
         for cte in expressions:
             for column in cte.get("aliascolnames", ()):
-                self._derive(column["String"]["sval"], False)
+                self.derive(column["String"]["sval"], False)
             self.body(cte, skip=("aliascolnames",))
             if not recursive:
                 self._scope |= {cte["ctename"]}
@@ -264,7 +246,7 @@ class Walker:
     def _search(self, body: Node) -> None:
         for key, value in body.items():
             if key.endswith("_column") and type(value) is str:
-                self._derive(value, False)
+                self.derive(value, False)
         self.body(body)
 
     def _range_var(self, body: Node) -> None:
@@ -273,15 +255,15 @@ class Walker:
         if schema is not None or name not in self._scope:
             self.relations.add(Name(schema, name))
         if "alias" in body:
-            self._renamed(body["alias"])
+            self.renamed(body["alias"])
 
-    def _renamed(self, alias: Node) -> None:
+    def renamed(self, alias: Node) -> None:
         """`AS x(a, b)` gives new names to columns of any type."""
         for column in alias.get("colnames", ()):
-            self._derive(column["String"]["sval"], False)
+            self.derive(column["String"]["sval"], False)
 
     def _range_subselect(self, body: Node) -> None:
-        self._renamed(body.get("alias", {}))
+        self.renamed(body.get("alias", {}))
         self._nested(body.get("subquery"))
 
     def _nested(self, node: Node | None) -> None:
@@ -304,10 +286,10 @@ class Walker:
             columns = [alias["aliasname"]] if alias else []
             columns += names
         for position, column in enumerate(columns):
-            self._derive(column, sure and (position == 0 or not alias.get("colnames")))
+            self.derive(column, sure and (position == 0 or not alias.get("colnames")))
         for name in names:
             for column in OUT_NAMES.get(name, ()):
-                self._derive(column, False)
+                self.derive(column, False)
         known = all(name in SCALAR_SETS or name in OUT_NAMES for name in names)
         if len(names) != len(calls) or not known:
             self.open_columns = True
@@ -330,15 +312,15 @@ class Walker:
 
     def _column_def(self, body: Node) -> None:
         """A column of `f() AS x(a date)`: text inside f's answer is read as that type."""
-        self._derive(body["colname"], False)
-        self._cast_to(body["typeName"], False)
+        self.derive(body["colname"], False)
+        self.cast_to(body["typeName"], False)
 
     def _table_sample(self, body: Node) -> None:
         self.sampling = True
         self.body(body, skip=("method",))
 
     def _join(self, body: Node) -> None:
-        self._renamed(body.get("alias", {}))
+        self.renamed(body.get("alias", {}))
         for side in ("larg", "rarg"):
             if side in body:
                 self.node(body[side])
@@ -391,20 +373,21 @@ class Walker:
         if arguments and "A_Const" in arguments[0]:
             literal = arguments[0]["A_Const"].get("sval", {}).get("sval")
         self.calls.add(Call(name, count, body.get("func_variadic", False), literal))
+        if name.name == "timezone" and any("ParamRef" in value for value in arguments[-1:]):
+            self.time_zoned = True  # AT LOCAL gives no zone
         if count == 1 and name.name in IMPLICIT_CAST_NAMES:
             self.casts.append(Cast(name, shape_of(arguments[0]), call=True))
         elif count == 1 and not body.get("agg_within_group"):
             # A user's type may have any name; whether it is one is seen in the catalog.
             self.casts.append(Cast(name, False, call=True))
-        elif name.name == "timezone" and count == 2 and "ParamRef" in arguments[1]:
-            self.time_zoned = True
         self.body(body, skip=("funcname",))
 
     def _cast(self, body: Node) -> None:
-        self._cast_to(body["typeName"], shape_of(body["arg"]))
+        self.cast_to(body["typeName"], shape_of(body["arg"]))
         self.node(body["arg"])
 
-    def _cast_to(self, type_name: Node, shape: Shape | None) -> None:
+    def cast_to(self, type_name: Node, shape: Shape | None) -> None:
+        """A value of this shape becomes one of a type."""
         name = self._type(type_name)
         if name is not None and not (name.name in _PLAIN_TYPES and shape is None):
             self.casts.append(Cast(name, shape))
@@ -497,6 +480,7 @@ _METHODS: dict[str, Callable[[Walker, Any], Any]] = {
     "A_Indirection": Walker._indirection,
     "SubLink": Walker._sublink,
     "SQLValueFunction": Walker._value_function,
+    **HANDLERS,
 }
 
 
