@@ -40,7 +40,7 @@ _WRITING = """
 """
 # What is logged, counted and shown about the session.
 _LOGGING = """
-    application_name client_min_messages compute_query_id debug_pretty_print debug_print_parse
+    application_name compute_query_id debug_pretty_print debug_print_parse
     debug_print_plan debug_print_rewritten log_duration log_error_verbosity
     log_executor_stats log_lock_failures log_lock_waits log_min_duration_sample
     log_min_duration_statement log_min_error_statement log_min_messages

@@ -47,10 +47,12 @@ left join (
                order by attnum) as details
     from pg_catalog.pg_attribute
     where attrelid >= 16384 and attnum > 0 and not attisdropped
+      and ($1::pg_catalog.oid[] is null or attrelid = any($1))
     group by attrelid
 ) a on a.attrelid = c.oid
 where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S', 'c')
   and (c.oid >= 16384 or n.nspname in ('pg_catalog', 'information_schema'))
+  and ($1::pg_catalog.oid[] is null or c.oid = any($1))
 order by c.oid
 """
 
@@ -79,45 +81,88 @@ select confrelid, conrelid, confupdtype::text, confdeltype::text
 from pg_catalog.pg_constraint where contype = 'f' order by 1, 2, 3, 4, oid
 """
 
+# Triggers that PostgreSQL makes for foreign keys call built-in functions; copies of a
+# user's trigger on partitions are internal too in some versions.
 TRIGGERS = """
-select distinct t.tgrelid, t.tgfoid
+select t.tgrelid, t.tgfoid, t.tgtype::int, t.tgdeferrable,
+       pg_catalog.array_remove(array[t.tgoldtable::text, t.tgnewtable::text], null)
 from pg_catalog.pg_trigger t
-where not t.tgisinternal and t.tgenabled <> 'D' order by 1, 2
+where (not t.tgisinternal or t.tgfoid >= 16384) and t.tgenabled <> 'D' order by t.oid
 """
 
-# Where expressions are stored: owner, purpose, tree. The purposes are those of `ExpressionRow`.
-_TREES = """
-    select adrelid as owner, 'd' as purpose, adbin::text as tree from pg_catalog.pg_attrdef
-    where adrelid >= 16384
-    union all
-    select conrelid, 'd', conbin::text from pg_catalog.pg_constraint
-    where conbin is not null and conrelid >= 16384
-    union all
-    select contypid, 't', conbin::text from pg_catalog.pg_constraint
-    where conbin is not null and contypid >= 16384
-    union all
-    select oid, 't', typdefaultbin::text from pg_catalog.pg_type
-    where typdefaultbin is not null and oid >= 16384
-    union all
-    select indrelid, 'i', coalesce(indexprs::text, '') || coalesce(indpred::text, '')
-    from pg_catalog.pg_index
-    where indrelid >= 16384 and (indexprs is not null or indpred is not null)
-    union all
-    select partrelid, 'p', partexprs::text from pg_catalog.pg_partitioned_table
-    where partexprs is not null and partrelid >= 16384
-    union all
-    select stxrelid, 'i', pg_catalog.to_jsonb(s) ->> 'stxexprs' from pg_catalog.pg_statistic_ext s
-    where stxrelid >= 16384 and pg_catalog.to_jsonb(s) ->> 'stxexprs' is not null
-    union all
-    select ev_class, 'v', ev_action::text from pg_catalog.pg_rewrite
-    where ev_class >= 16384 and ev_type = '1'
-    union all
-    select polrelid, 'r', coalesce(polqual::text, '') || coalesce(polwithcheck::text, '')
-    from pg_catalog.pg_policy where polrelid >= 16384
-"""
+# Where expressions are stored: owner, purpose, tree, catalog, condition. The purposes are
+# those of `ExpressionRow`.
+_SOURCES = (
+    ("adrelid", "'d'", "adbin::text", "pg_attrdef", "true"),
+    ("conrelid", "'d'", "conbin::text", "pg_constraint", "conbin is not null"),
+    ("contypid", "'t'", "conbin::text", "pg_constraint", "conbin is not null"),
+    ("oid", "'t'", "typdefaultbin::text", "pg_type", "typdefaultbin is not null"),
+    (
+        "indrelid",
+        "'i'",
+        "coalesce(indexprs::text, '') || coalesce(indpred::text, '')",
+        "pg_index",
+        "(indexprs is not null or indpred is not null)",
+    ),
+    ("partrelid", "'p'", "partexprs::text", "pg_partitioned_table", "partexprs is not null"),
+    (
+        "stxrelid",
+        "'i'",
+        "pg_catalog.to_jsonb(s) ->> 'stxexprs'",
+        "pg_statistic_ext s",
+        "pg_catalog.to_jsonb(s) ->> 'stxexprs' is not null",
+    ),
+    ("tgrelid", "'w'", "tgqual::text", "pg_trigger", "tgqual is not null and tgenabled <> 'D'"),
+    (
+        "ev_class",
+        "case when ev_type = '1' then 'v' else ev_type::text end",
+        "ev_action::text || coalesce(ev_qual::text, '')",
+        "pg_rewrite",
+        "(ev_type = '1' or ev_enabled <> 'D')",
+    ),
+    ("oid", "'a'", "proargdefaults::text", "pg_proc", "proargdefaults is not null"),
+    ("oid", "'b'", "prosqlbody::text", "pg_proc", "prosqlbody is not null"),
+    (
+        "polrelid",
+        "'r'",
+        "coalesce(polqual::text, '') || coalesce(polwithcheck::text, '')",
+        "pg_policy",
+        "true",
+    ),
+)
 
+
+def _union(tree: bool, condition: str) -> str:
+    """All sources; with their trees, or with a hash that changes with the row."""
+    return " union all ".join(
+        f"""select {owner} as owner, {purpose} as purpose,
+        {text if tree else _hash("xmin::text::bigint")} as tree
+        from pg_catalog.{catalog} where {where} and {condition.format(owner)}"""
+        for owner, purpose, text, catalog, where in _SOURCES
+    )
+
+
+def _hash(value: str, seed: str = "0") -> str:
+    return f"pg_catalog.hashint8extended({value}, {seed})"
+
+
+# All owners, or those of a list.
+_WANTED = "{0} >= 16384 and ($1::pg_catalog.oid[] is null or {0} = any($1))"
+_WHOLE = "array['v', '2', '3', '4', 'r', 'a', 'b']"
+
+
+def _found(pattern: str, kind: str) -> str:
+    """What a pattern finds in trees that are whole queries, or may hold them."""
+    return f"""case when purpose = any({_WHOLE}) then coalesce(
+        (select pg_catalog.array_agg(distinct m[1]::{kind})
+         from pg_catalog.unnest(pg_catalog.array_agg(tree)) x(t),
+              pg_catalog.regexp_matches(x.t, '{pattern}', 'g') m), '{{}}')
+       else '{{}}' end"""
+
+
+# For PostgreSQL 14 and later.
 EXPRESSIONS = f"""
-with trees as materialized ({_TREES})
+with trees as materialized ({_union(True, _WANTED)})
 select owner, purpose,
        pg_catalog.bool_or(pg_catalog.strpos(tree, 'COERCETODOMAIN') > 0),
        coalesce((select pg_catalog.array_agg(distinct m[1]::pg_catalog.oid)
@@ -125,17 +170,62 @@ select owner, purpose,
              pg_catalog.regexp_matches(
                  x.t, ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([1-9][0-9]*)', 'g') m),
         '{{}}'),
-       case when purpose in ('v', 'r') then coalesce(
-        (select pg_catalog.array_agg(distinct m[1]::pg_catalog.oid)
-         from pg_catalog.unnest(pg_catalog.array_agg(tree)) x(t),
-              pg_catalog.regexp_matches(x.t, ':relid ([1-9][0-9]*)', 'g') m), '{{}}')
-       else '{{}}' end
+       {_found(":relid ([1-9][0-9]*)", "pg_catalog.oid")},
+       {_found("[{]([A-Z_]+)", "text")},
+       {_found(":resulttype ([0-9]+) :resultcollid", "pg_catalog.oid")},
+       {_found("[{]SQLVALUEFUNCTION :op ([0-9]+)", "int")},
+       {_found(":commandType ([0-9]+)", "int")},
+       case when purpose = any({_WHOLE})
+            then pg_catalog.bool_or(tree ~ ':varattno -[0-9]') else false end
 from trees group by owner, purpose order by 1, 2
 """
 
+# PostgreSQL 13 has no BEGIN ATOMIC.
+EXPRESSIONS_13 = EXPRESSIONS.replace("prosqlbody", "null")
+
+# What changes whenever the row of `RELATIONS` of that OID does, and the same of others.
+# A row that is written anew has another xmin. Types are compared by themselves.
+_XMIN = "{}.xmin::text::bigint"
+RELATION_VERSIONS = f"""
+select c.oid, {_hash(_XMIN.format("c"), _hash(_XMIN.format("n"), "coalesce(a.version, 0)"))}
+from pg_catalog.pg_class c
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+left join (
+    select attrelid, pg_catalog.hash_numeric_extended(
+        pg_catalog.sum({_hash("xmin::text::bigint", "attnum::bigint")}), 0) as version
+    from pg_catalog.pg_attribute where attrelid >= 16384 and attnum > 0 group by attrelid
+) a on a.attrelid = c.oid
+where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S', 'c')
+  and (c.oid >= 16384 or n.nspname in ('pg_catalog', 'information_schema'))
+"""
+FUNCTION_VERSIONS = f"""
+select p.oid, {
+    _hash(_XMIN.format("p"), _hash(_XMIN.format("n"), "l.version # coalesce(d.version, 0)"))
+}
+from pg_catalog.pg_proc p
+join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+join (select oid, {_hash("xmin::text::bigint")} as version from pg_catalog.pg_language) l
+  on l.oid = p.prolang
+left join (
+    select d.objid, pg_catalog.hash_numeric_extended(
+           pg_catalog.sum({_hash(_XMIN.format("d"), "d.refobjid::bigint")}), 0) as version
+    from pg_catalog.pg_depend d
+    where d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+      and d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass and d.deptype = 'e'
+    group by d.objid
+) d on d.objid = p.oid
+where p.oid >= 16384
+"""
+EXPRESSION_VERSIONS = f"""
+select owner, pg_catalog.hash_numeric_extended(pg_catalog.sum(tree), 0)
+from ({_union(False, "{0} >= 16384")}) x group by owner
+"""
+EXPRESSION_VERSIONS_13 = EXPRESSION_VERSIONS.replace("prosqlbody", "null")
+
 # Built-in functions that are used by OID somewhere: triggers, expressions, operators, casts.
 BUILTIN_OIDS = """
-select oid, proname::text, provolatile::text, pronargs::int
+select oid, proname::text, provolatile::text, pronargs::int,
+       1266 = any(proargtypes) or prorettype = 1266
 from pg_catalog.pg_proc
 where oid < 16384 and oid = any($1::pg_catalog.oid[]) order by oid
 """
@@ -154,8 +244,8 @@ group by 1, 2, 3, 6 order by 6, 1, 2, 3
 """
 
 FUNCTIONS = f"""
-select p.oid, n.nspname::text, p.proname::text, (p.pronargs - p.pronargdefaults)::int,
-       (case when p.provariadic <> 0 then -1 else p.pronargs end)::int,
+select p.oid, n.nspname::text, p.proname::text, (s.given - p.pronargdefaults)::int,
+       (case when p.provariadic <> 0 then -1 else s.given end)::int,
        p.provolatile::text, l.lanname::text, coalesce(e.extname::text, ''), p.prokind::text,
        p.pronargdefaults = 0 or coalesce(
            pg_catalog.replace(p.proargdefaults::text, '{{CONST ', '') !~ '[{{]', true),
@@ -166,16 +256,34 @@ select p.oid, n.nspname::text, p.proname::text, (p.pronargs - p.pronargdefaults)
        p.prosrc ~* '{_SCHEMA_WORDS}' or (l.lanname = 'sql' and p.prosrc ~* '{_SELECT_INTO}'),
        case when g.aggfnoid is null then '{{}}' else array[
            g.aggtransfn, g.aggfinalfn, g.aggcombinefn, g.aggserialfn, g.aggdeserialfn,
-           g.aggmtransfn, g.aggminvtransfn, g.aggmfinalfn]::pg_catalog.oid[] end
+           g.aggmtransfn, g.aggminvtransfn, g.aggmfinalfn]::pg_catalog.oid[] end,
+       case when s.analysed then p.prosrc else '' end,
+       coalesce(p.proconfig, '{{}}'),
+       case when s.analysed then case when p.proretset then 'SETOF ' else '' end
+            || pg_catalog.format_type(p.prorettype, null) else 'void' end,
+       p.prorettype,
+       case when s.analysed then coalesce(p.proargmodes::text[], '{{}}') else '{{}}' end,
+       case when s.analysed then coalesce(p.proargnames, '{{}}') else '{{}}' end,
+       case when s.analysed then array(
+           select pg_catalog.format_type(a, null)
+           from pg_catalog.unnest(coalesce(p.proallargtypes, p.proargtypes::pg_catalog.oid[]))
+                with ordinality x(a, n) order by n) else '{{}}' end,
+       coalesce(p.proallargtypes, p.proargtypes::pg_catalog.oid[]), p.prosecdef
 from pg_catalog.pg_proc p
 join pg_catalog.pg_namespace n on n.oid = p.pronamespace
 join pg_catalog.pg_language l on l.oid = p.prolang
+cross join lateral (select l.lanname in ('sql', 'plpgsql'),
+    -- CALL gives arguments for OUT parameters, too.
+    case when p.prokind = 'p'
+         then coalesce(pg_catalog.cardinality(p.proallargtypes), p.pronargs) else p.pronargs end
+) s(analysed, given)
 left join pg_catalog.pg_depend d
   on d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass and d.objid = p.oid
  and d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass and d.deptype = 'e'
 left join pg_catalog.pg_extension e on e.oid = d.refobjid
 left join pg_catalog.pg_aggregate g on g.aggfnoid = p.oid
-where p.oid >= 16384 order by p.oid
+where p.oid >= 16384 and ($1::pg_catalog.oid[] is null or p.oid = any($1))
+order by p.oid
 """
 
 # Operators of users, and built-in ones that somebody has made volatile.

@@ -6,7 +6,6 @@ together, and the hash of their content. What must not: judgement.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple
 
@@ -27,10 +26,21 @@ class RelationRow(NamedTuple):
 
 
 class ExpressionRow(NamedTuple):
-    """The functions of all expressions that one owner has for one purpose.
+    """What all expressions that one owner has for one purpose are made of.
 
-    Purposes: d default and check, i index and statistics, p partition key, v view,
-    r row security; t is the check or default of a domain, which is the owner then.
+    Purposes: d default and check, i index and statistics, p partition key, w WHEN of
+    a trigger, v view, 2 to 4 rules for UPDATE, INSERT, DELETE, r row security; t is the
+    check or default of a domain, a the defaults of a function's arguments, b its body:
+    the owner is the domain or the function then.
+
+    Attributes:
+        domains: values are converted to a domain, which runs its check.
+        functions, relations: OIDs that occur.
+        nodes: the kinds of nodes that occur, for purposes v, 2 to 4, r, a, b.
+        texts: OIDs of types that values are converted to by way of text, for the same.
+        values: numbers of SQLValueFunctionOp (primnodes.h), for the same.
+        commands: numbers of CmdType (nodes.h), for the same.
+        storage: system columns occur, for the same.
     """
 
     owner: int
@@ -38,6 +48,21 @@ class ExpressionRow(NamedTuple):
     domains: bool
     functions: tuple[int, ...]
     relations: tuple[int, ...] = ()
+    nodes: tuple[str, ...] = ()
+    texts: tuple[int, ...] = ()
+    values: tuple[int, ...] = ()
+    commands: tuple[int, ...] = ()
+    storage: bool = False
+
+
+class TriggerRow(NamedTuple):
+    """A trigger that may fire: `type` holds the bits of pg_trigger.tgtype."""
+
+    relation: int
+    function: int
+    type: int = 0x7F
+    deferrable: bool = False
+    transitions: tuple[str, ...] = ()
 
 
 class BuiltinRow(NamedTuple):
@@ -63,6 +88,15 @@ class FunctionRow(NamedTuple):
     row: bool = True
     dynamic: bool = False
     support: tuple[int, ...] = ()
+    source: str = ""
+    config: tuple[str, ...] = ()
+    returns: str = "void"
+    result: int = 0
+    modes: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    all_types: tuple[int, ...] = ()
+    definer: bool = False
 
 
 class TypeRow(NamedTuple):
@@ -89,10 +123,10 @@ class Rows:
     relations: list[RelationRow] = field(default_factory=list)
     inherits: list[tuple[int, int]] = field(default_factory=list)
     foreign_keys: list[tuple[int, int, str, str]] = field(default_factory=list)
-    triggers: list[tuple[int, int]] = field(default_factory=list)
+    triggers: list[TriggerRow] = field(default_factory=list)
     expressions: list[ExpressionRow] = field(default_factory=list)
     builtins: list[BuiltinRow] = field(default_factory=list)
-    builtin_oids: list[tuple[int, str, str, int]] = field(default_factory=list)
+    builtin_oids: list[tuple[int, str, str, int, bool]] = field(default_factory=list)
     functions: list[FunctionRow] = field(default_factory=list)
     operators: list[tuple[str, str, int]] = field(default_factory=list)
     types: list[TypeRow] = field(default_factory=list)
@@ -101,7 +135,7 @@ class Rows:
 
 
 def fingerprint(rows: Rows) -> str:
-    """A hash of the content: equal rows, equal text.
+    """A hash of the content: equal rows, equal text, within one process.
 
     Temporary relations do not count: only their owner sees them, and its session is
     only forwarded (K4).
@@ -113,11 +147,13 @@ def fingerprint(rows: Rows) -> str:
             relations=[row for row in rows.relations if row.oid not in temporary],
             inherits=[pair for pair in rows.inherits if temporary.isdisjoint(pair)],
             foreign_keys=[row for row in rows.foreign_keys if temporary.isdisjoint(row[:2])],
-            triggers=[row for row in rows.triggers if row[0] not in temporary],
+            triggers=[row for row in rows.triggers if row.relation not in temporary],
             expressions=[row for row in rows.expressions if row.owner not in temporary],
             types=[row for row in rows.types if not row.schema.startswith("pg_temp_")],
         )
-    digest = hashlib.sha256()
-    for part in fields(rows):
-        digest.update(repr(getattr(rows, part.name)).encode())
-    return digest.hexdigest()
+    # Which built-in functions are used says nothing that the rest does not.
+    rows = replace(rows, builtin_oids=[])
+    # Within one process equal texts have equal hashes; lists are hashed as a whole, since
+    # there may be tens of thousands of rows.
+    parts = (hash(tuple(getattr(rows, part.name))) for part in fields(rows))
+    return ".".join(f"{part:x}" for part in parts)

@@ -44,13 +44,79 @@ class Function(NamedTuple):
     """Functions of one name that take between `least` and `most` arguments.
 
     `most` is -1 for VARIADIC. `row` tells whether one of them accepts a whole row,
-    so that `a.f` may call it.
+    so that `a.f` may call it. `oid` is 0 for those that came with the server.
     """
 
     least: int
     most: int
     label: Label
     row: bool = False
+    oid: int = 0
+
+
+class Tree(NamedTuple):
+    """What a stored expression or query is made of, by OID.
+
+    Attributes:
+        functions, relations: what it calls and names.
+        reason: why what it computes may not follow from those alone (K5); NONE if it does.
+        opaque: it may run code that cannot be seen (F9).
+        writes: it may hold commands that write the relations.
+        locks: it locks rows.
+    """
+
+    functions: tuple[int, ...] = ()
+    relations: tuple[int, ...] = ()
+    reason: Reason = Reason.NONE
+    opaque: bool = False
+    writes: bool = False
+    locks: bool = False
+
+
+class Trigger(NamedTuple):
+    """A trigger: `events` holds of 'i', 'u', 'd', 't' what fires it."""
+
+    function: int
+    events: str
+    deferrable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Routine:
+    """A function, procedure or aggregate by OID.
+
+    Attributes:
+        name: `schema.name`. kind: prokind. volatility: provolatile.
+        label: the verdict where there is no body to look at.
+        language, source: its text; empty where that says nothing.
+        arguments: mode, name and type of each, see `sql.bodies`.
+        returns, result: the type of its result as text and as OID.
+        conversions: what the domains among its arguments and results may run.
+        path: schemas that its SET search_path names; None where they cannot be
+            told. `inherits` says that it has none, and uses its caller's.
+        config: names of all settings that it sets for itself.
+        support: OIDs of the functions that an aggregate is made of.
+        defaults: of its arguments. body: a body of BEGIN ATOMIC.
+        transitions: names of transition tables that triggers give it.
+    """
+
+    name: str
+    label: Label
+    kind: str = "f"
+    volatility: str = "v"
+    language: str = ""
+    source: str = ""
+    arguments: tuple[tuple[str, str, str], ...] = ()
+    returns: str = "void"
+    result: int = 0
+    conversions: Label = SAFE
+    path: frozenset[str] | None = None
+    inherits: bool = True
+    config: tuple[str, ...] = ()
+    support: tuple[int, ...] = ()
+    defaults: Tree | None = None
+    body: Tree | None = None
+    transitions: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +145,12 @@ class Relation:
         opaque_read: reading it may run code that cannot be seen through.
         opaque_write: writing it may run such code, or touch what is not known.
         temporary: it belongs to one session.
+        root: of all that inheritance or partitioning relate it to, the smallest OID; 0
+            where there are none.
+        tree: the query of a view or materialized view.
+        rules: other rules, by their event (u, i, d). policies: of row-level security.
+        runs: functions that defaults, checks, indexes, partition keys and WHEN
+            conditions call when a row is written.
     """
 
     oid: int
@@ -90,11 +162,22 @@ class Relation:
     opaque_read: bool = False
     opaque_write: bool = False
     temporary: bool = False
+    root: int = 0
+    tree: Tree | None = None
+    rules: tuple[tuple[str, Tree], ...] = ()
+    policies: Tree | None = None
+    runs: tuple[int, ...] = ()
+    triggers: tuple[Trigger, ...] = ()
 
     @property
     def qualified(self) -> str:
         """`schema.name`, as rules spell it."""
         return f"{self.schema}.{self.name}"
+
+    @property
+    def granule(self) -> int:
+        """What is fenced and evicted for it."""
+        return self.root or self.oid
 
 
 class ForeignKey(NamedTuple):
@@ -106,6 +189,9 @@ class ForeignKey(NamedTuple):
 
 
 Named = dict[str, dict[str, tuple[Function, ...]]]
+# Where an unqualified name is looked for: the first of a tuple that has it, as PostgreSQL
+# does; each of a set, where the order is not known; None is every schema.
+Path = tuple[str, ...] | frozenset[str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +206,22 @@ class CatalogSnapshot:
         opaque_types: casts, operator classes or type functions are made of code that
             cannot be seen through; any read or write may run it.
         opaque_domains: a domain's check may run such code.
-        opaque_indexes: an index expression or predicate may run such code.
+        opaque_indexes: index expressions, predicates or partition keys convert values to
+            such domains.
+        indexed: functions that index expressions, predicates and partition keys call.
+        deferred_triggers: a trigger of a user may act at COMMIT.
+        other_writers: code of other languages, or in C and not audited, might write
+            by other ways than the backend that runs it.
         opaque_functions: there are functions that cannot be seen through.
         dynamic_functions: one of them may change the schema.
         relations: schema -> name -> relation. by_oid: the same by OID.
         functions: schema -> name -> functions.
-        row_functions: schema -> name -> label, of functions only that accept a whole row
-            and are not safe: `a.f` may call them.
-        operators: schema -> name -> label, of those operators only that are not safe.
+        routines: functions by OID, of users, and those of the server that something uses.
+        row_functions: schema -> name -> functions only that accept a whole row
+            and are not surely safe: `a.f` may call them.
+        operators: schema -> name -> functions of those operators only that are not
+            surely safe.
+        operator_set: equal for equal operators of users.
         types: schema -> name -> type.
         sure_types: OIDs of types whose values are surely not text (K5).
         foreign_keys: parent OID -> its references.
@@ -141,17 +235,24 @@ class CatalogSnapshot:
     opaque_types: bool = False
     opaque_domains: bool = False
     opaque_indexes: bool = False
+    indexed: tuple[int, ...] = ()
+    deferred_triggers: bool = False
+    other_writers: bool = False
     opaque_functions: bool = False
     dynamic_functions: bool = False
     relations: dict[str, dict[str, Relation]] = field(default_factory=dict)
     by_oid: dict[int, Relation] = field(default_factory=dict)
     functions: Named = field(default_factory=dict)
-    row_functions: dict[str, dict[str, Label]] = field(default_factory=dict)
-    operators: dict[str, dict[str, Label]] = field(default_factory=dict)
+    routines: dict[int, Routine] = field(default_factory=dict)
+    row_functions: Named = field(default_factory=dict)
+    operators: dict[str, dict[str, tuple[int, ...]]] = field(default_factory=dict)
+    operator_set: int = 0
     types: dict[str, dict[str, Type]] = field(default_factory=dict)
     sure_types: frozenset[int] = frozenset()
     foreign_keys: dict[int, tuple[ForeignKey, ...]] = field(default_factory=dict)
     descendants: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    # What has been worked out from it so far, by whoever did.
+    memo: dict[object, object] = field(default_factory=dict, compare=False, repr=False)
 
     def relation(self, schema: str, name: str) -> Relation | None:
         """The relation of exactly that name."""
@@ -162,26 +263,32 @@ class CatalogSnapshot:
         relation = self.by_oid.get(oid)
         return relation.qualified if relation is not None else str(oid)
 
-    def find_relations(
-        self, schema: str | None, name: str, path: Iterable[str] | None
-    ) -> list[Relation]:
+    def find_relations(self, schema: str | None, name: str, path: Path) -> list[Relation]:
         """What a name in a statement can mean: one relation; with an unknown path, all."""
         if schema is not None:
             if schema == "pg_temp":
-                schema = next((s for s in path or () if s.startswith("pg_temp_")), schema)
+                if not isinstance(path, tuple):
+                    path = self.temporary_schemas()
+                return [
+                    self.relations[place][name]
+                    for place in path
+                    if place.startswith("pg_temp_") and name in self.relations.get(place, ())
+                ]
             found = self.relations.get(schema, {}).get(name)
             return [found] if found is not None else []
         if path is None:
             return [here[name] for here in self.relations.values() if name in here]
+        every = isinstance(path, frozenset)
+        all_found = []
         for place in path:
             found = self.relations.get(place, {}).get(name)
             if found is not None:
-                return [found]
-        return []
+                all_found.append(found)
+                if not every:
+                    break
+        return all_found
 
-    def find_functions(
-        self, schema: str | None, name: str, path: Iterable[str] | None
-    ) -> Iterator[Function]:
+    def find_functions(self, schema: str | None, name: str, path: Path) -> Iterator[Function]:
         """All functions that a call by this name could mean, whatever their arguments."""
         if schema is not None:
             places: Iterable[str] = (schema,)
@@ -190,18 +297,25 @@ class CatalogSnapshot:
         for place in places:
             yield from self.functions.get(place, {}).get(name, ())
 
-    def find_type(self, schema: str | None, name: str, path: Iterable[str] | None) -> Type | None:
+    def find_type(self, schema: str | None, name: str, path: Path) -> Type | None:
         """The type that a name means; with an unknown path, the least safe one."""
         if schema is not None:
             return self.types.get(schema, {}).get(name)
-        if path is None:
-            found = [here[name] for here in self.types.values() if name in here]
-            return max(found, key=lambda type: type.label.effect, default=None)
+        if path is None or isinstance(path, frozenset):
+            places = self.types if path is None else path
+            found = [self.types[at][name] for at in places if name in self.types.get(at, ())]
+            return max(
+                found, key=lambda type: (type.label.effect, type.zoned, type.clock), default=None
+            )
         for place in path:
             here = self.types.get(place)
             if here is not None and name in here:
                 return here[name]
         return None
+
+    def count_types(self, name: str, path: Path) -> int:
+        """In how many schemas of the path there is a type of that name."""
+        return sum(name in self.types.get(place, ()) for place in (path or self.types))
 
     def effect_of_types(self, oids: Iterable[int]) -> Effect:
         """What reading text as these types can do; a clock in it counts as HARMLESS."""
@@ -218,22 +332,20 @@ class CatalogSnapshot:
         # A type that is not known may run anything.
         return Effect.OPAQUE if wanted else worst
 
-    def operator_label(self, schema: str | None, name: str, path: Iterable[str] | None) -> Label:
-        """The worst verdict on the operators that a name could mean."""
-        return _worst(self.operators, schema, name, path)
+    def find_operators(self, schema: str | None, name: str, path: Path) -> Iterator[int]:
+        """Functions of those operators that a name could mean and that may not be safe."""
+        for place in self._places(self.operators, schema, path):
+            yield from self.operators.get(place, {}).get(name, ())
 
-    def row_function_label(self, name: str, path: Iterable[str] | None) -> Label:
-        """The worst verdict on the functions that `a.name` could call."""
-        return _worst(self.row_functions, None, name, path)
+    def find_row_functions(self, name: str, path: Path) -> Iterator[Function]:
+        """Functions that `a.name` could call and that may not be safe."""
+        for place in self._places(self.row_functions, None, path):
+            yield from self.row_functions.get(place, {}).get(name, ())
 
+    def temporary_schemas(self) -> frozenset[str]:
+        """Schemas of temporary objects, which come first in any search_path."""
+        return frozenset(place for place in self.relations if place.startswith("pg_temp_"))
 
-def _worst(
-    labels: dict[str, dict[str, Label]], schema: str | None, name: str, path: Iterable[str] | None
-) -> Label:
-    worst = SAFE
-    places = (schema,) if schema is not None else labels if path is None else path
-    for place in places:
-        label = labels.get(place, {}).get(name)
-        if label is not None and label.effect > worst.effect:
-            worst = label
-    return worst
+    @staticmethod
+    def _places(named: Iterable[str], schema: str | None, path: Path) -> Iterable[str]:
+        return (schema,) if schema is not None else named if path is None else path

@@ -40,9 +40,12 @@ _log = logging.getLogger("howdah.catalog")
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """The two questions of `catalog.loader`: the whole snapshot, and has it changed."""
+    """The two questions of `catalog.loader`: the whole snapshot, and has it changed.
 
-    snapshot: Callable[[Any], Awaitable[Any]]
+    `reader` makes a reader of one database, which remembers what it has read.
+    """
+
+    reader: Callable[[], Callable[[Any], Awaitable[Any]]]
     fingerprint: Callable[[Any], Awaitable[str]]
 
 
@@ -67,6 +70,7 @@ class CatalogKeeper:
         self.own = OwnConnection(login, database)
         self._engine = engine
         self._loader = loader
+        self._read = loader.reader()
         self._max_age = max_age
         self._interval = poll_interval(max_age)
         self._wake = asyncio.Event()
@@ -110,7 +114,7 @@ class CatalogKeeper:
             # change the catalog rarely. A change behind it shows at the next look.
             fingerprint = await self.own.run(self._loader.fingerprint)
             if fingerprint != self._fingerprint:
-                snapshot = await self.own.run(self._loader.snapshot)
+                snapshot = await self.own.run(self._read)
                 self._engine.install(self.database, snapshot)
                 _log.debug("catalog of database %r is read", self.database)
                 self._fingerprint = fingerprint
@@ -165,6 +169,7 @@ class Catalogs:
         self._engine = engine
         self._login = login
         self._loader = loader
+        self._read = loader.reader()
         self._max_age = max_age
         self._inhabited = inhabited
         self._keepers: dict[str, tuple[CatalogKeeper, asyncio.Task[None]]] = {}

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from proxy.catalog.build import build
-from proxy.catalog.rows import BuiltinRow, ExpressionRow, FunctionRow, RelationRow, Rows, TypeRow
+from proxy.catalog.rows import (
+    BuiltinRow,
+    ExpressionRow,
+    FunctionRow,
+    RelationRow,
+    Rows,
+    TriggerRow,
+    TypeRow,
+)
 
 INT, TEXT, TIMESTAMPTZ, DATE, TIMETZ, REGCLASS = 23, 25, 1184, 1082, 1266, 2205
 MOOD, POSITIVE, CHECKED, POINT3, BAD_DOMAIN = 20001, 20002, 20003, 20004, 20005
@@ -111,21 +119,26 @@ BUILTINS = [
     )
 ]
 
+# Nobody knows what it does.
+DYNAMIC = "BEGIN EXECUTE current_setting('app.command'); END"
+
 FUNCTIONS = [
     FunctionRow(IMMUTABLE_C, "public", "fast", 1, 1, "i", "c"),
-    FunctionRow(VOLATILE_SQL, "public", "writes", 0, 0, "v", "plpgsql"),
-    FunctionRow(VOLATILE_SQL + 100, "public", "says_immutable", 1, 1, "i", "plpgsql"),
+    FunctionRow(VOLATILE_SQL, "public", "writes", 0, 0, "v", "plpgsql", source=DYNAMIC),
+    FunctionRow(
+        VOLATILE_SQL + 100, "public", "says_immutable", 1, 1, "i", "plpgsql", source=DYNAMIC
+    ),
     FunctionRow(STABLE_C, "public", "remote", 0, 1, "s", "c"),
     FunctionRow(UUID_C, "public", "uuid_generate_v4", 0, 0, "v", "c", "uuid-ossp"),
-    FunctionRow(TRIGGER, "public", "touch", 0, 0, "v", "plpgsql", row=False),
+    FunctionRow(TRIGGER, "public", "touch", 0, 0, "v", "plpgsql", source=DYNAMIC, row=False),
     FunctionRow(21006, "public", "total", 1, 1, "i", "internal", kind="a", support=(21001,)),
     FunctionRow(
         21007, "public", "total_sql", 1, 1, "i", "internal", kind="a", support=(21102, 21001)
     ),
-    FunctionRow(21008, "other", "lower", 1, 1, "v", "plpgsql", row=False),
+    FunctionRow(21008, "other", "lower", 1, 1, "v", "plpgsql", source=DYNAMIC, row=False),
     FunctionRow(21009, "public", "defaulted", 0, 1, "i", "c", constant_defaults=False),
     FunctionRow(21010, "public", "replace", 3, 3, "i", "sql", "citext", row=False),
-    FunctionRow(21011, "public", "full_name", 1, 1, "s", "sql"),
+    FunctionRow(21011, "public", "full_name", 1, 1, "s", "sql", source="SELECT writes()"),
 ]
 
 _COLUMNS = {"columns": ("id", "name", "made"), "types": (INT, TEXT, TIMESTAMPTZ)}
@@ -179,6 +192,7 @@ RELATIONS = [
     _table(30028, "searched"),
     _table(30029, "child_of_triggered"),
     _table(30030, "texts", columns=("id", "made"), types=(INT, TEXT)),
+    _table(30032, "ruled_opaquely", has_rules=True),
     _table(30031, "mixed", columns=("id", "version", "age"), types=(INT, INT, INT)),
 ]
 
@@ -186,6 +200,8 @@ EXPRESSIONS = [
     ExpressionRow(30013, "v", False, (871,), (30001,)),
     ExpressionRow(30014, "v", False, (VOLATILE_SQL,), (30001,)),
     ExpressionRow(30027, "v", False, (), (30014,)),
+    ExpressionRow(30009, "3", False, (), (30009, 30003), ("QUERY",), commands=(1, 3)),
+    ExpressionRow(30032, "3", False, (VOLATILE_SQL,), (30032,), ("QUERY",), commands=(1,)),
     ExpressionRow(30023, "d", False, (VOLATILE_SQL,)),
     ExpressionRow(30024, "d", False, (UUID_C,)),
     ExpressionRow(30025, "i", False, (VOLATILE_SQL + 100,)),
@@ -207,10 +223,13 @@ def sample_rows(**more) -> Rows:
             (30003, 30029, "a", "a"),
             (30018, 30008, "a", "c"),
         ],
-        "triggers": [(30008, TRIGGER), (30028, TSV_TRIGGER)],
+        "triggers": [TriggerRow(30008, TRIGGER), TriggerRow(30028, TSV_TRIGGER)],
         "expressions": EXPRESSIONS,
         "builtins": BUILTINS,
-        "builtin_oids": [(871, "upper", "i", 1), (TSV_TRIGGER, "tsvector_update_trigger", "v", 0)],
+        "builtin_oids": [
+            (871, "upper", "i", 1, False),
+            (TSV_TRIGGER, "tsvector_update_trigger", "v", 0, False),
+        ],
         "functions": FUNCTIONS,
         "operators": [("public", "%%%", VOLATILE_SQL), ("public", "~=~", IMMUTABLE_C)],
         "types": TYPES,

@@ -45,6 +45,7 @@ class RelaySession:
         self.idle = False
         self.cancelled = False
         self.client_gone = False
+        self.held: bytes | None = None
         self.database = self.user = ""
         self.backend_pid: int | None = None
         self.cancel_key: bytes | None = None

@@ -64,7 +64,7 @@ def keeper_of(monkeypatch, max_age=60.0):
         own.asked.append("fingerprint")
         return seen
 
-    keeper = CatalogKeeper(engine, "shop", login, Loader(snapshot, fingerprint), max_age)
+    keeper = CatalogKeeper(engine, "shop", login, Loader(lambda: snapshot, fingerprint), max_age)
     monkeypatch.setattr(keeper, "own", own)
     return keeper, own
 
