@@ -127,6 +127,12 @@ class Reason(enum.StrEnum):
         "portals, row limits, several statements in one batch, Flush in between",
         "nothing to do; use plain execution where hits matter",
     )
+    FUNCTIONS_STALE = (
+        "functions_stale",
+        "the session has run functions under other settings, or under unknown ones; it keeps "
+        "their plans",
+        "set what a session needs before it runs functions",
+    )
     PREPARED_STALE = (
         "prepared_stale",
         "settings or schema have changed since the statement was prepared",
@@ -177,8 +183,9 @@ class Reason(enum.StrEnum):
     )
     STABLE_FUNCTION = (
         "stable_function",
-        "the statement calls a STABLE function that is not known to depend on the key alone",
-        "use an immutable equivalent",
+        "the statement calls a function whose result is not known to follow from tables and the "
+        "key alone; an IMMUTABLE one that reads tables counts too, since plans keep its result",
+        "use an immutable built-in, or STABLE for a function that reads tables",
     )
     CLOCK = (
         "clock",
@@ -192,7 +199,8 @@ class Reason(enum.StrEnum):
     )
     CLOCK_CAST = (
         "clock_cast",
-        "text that is read from a table is cast to a date or time type and might say 'now'",
+        "text that is read from a table, or assigned in a function, becomes a date or time and "
+        "might say 'now'",
         "store times in a date or time type",
     )
     SESSION_FUNCTION = (
@@ -200,15 +208,17 @@ class Reason(enum.StrEnum):
         "the statement asks for the user, the session or the server",
         "nothing to do",
     )
+    AMBIGUOUS_NAME = (
+        "ambiguous_name",
+        "a function's body names something that exists more than once: a session that has run "
+        "it before may mean another one",
+        "qualify names in functions, or give them SET search_path",
+    )
     UNKNOWN_FUNCTION = (
         "unknown_function",
         "the statement calls a function that Howdah cannot see through",
-        "write it as plain SQL over tables",
-    )
-    UNKNOWN_OPERATOR = (
-        "unknown_operator",
-        "an operator of that name is not known to depend on its operands alone",
-        "use a built-in operator",
+        "write it in SQL or PL/pgSQL without dynamic SQL, or declare in a rule what it reads and "
+        "writes",
     )
     UNKNOWN_TYPE = (
         "unknown_type",
@@ -230,23 +240,13 @@ class Reason(enum.StrEnum):
         "ctid, xmin, xmax, cmin, cmax, tableoid describe storage, not data",
         "use a key column",
     )
-    VIEW = ("view", "the statement reads a view", "select from the base tables")
-    MATERIALIZED_VIEW = (
-        "materialized_view",
-        "the statement reads a materialized view",
-        "select from the base tables",
-    )
+    VIEW = ("view", "the statement reads a view whose query is not known", "nothing to do")
     FOREIGN_TABLE = (
         "foreign_table",
         "the data lives on another server, whose writes cannot be seen",
         "nothing to do",
     )
     SEQUENCE = ("sequence", "the statement reads a sequence", "nothing to do")
-    INHERITANCE = (
-        "inheritance",
-        "a table is partitioned, a partition, or has parents or children",
-        "nothing to do",
-    )
     ROW_SECURITY = (
         "row_security",
         "row-level security decides which rows the role sees",
@@ -254,11 +254,6 @@ class Reason(enum.StrEnum):
     )
     UNLOGGED = ("unlogged", "a table is unlogged", "use a permanent table")
     TEMPORARY = ("temporary", "a table is temporary", "use a permanent table")
-    GENERATED_COLUMN = (
-        "generated_column",
-        "a table has virtual generated columns, or rules that act on SELECT",
-        "use stored generated columns",
-    )
     OPAQUE_TYPES = (
         "opaque_types",
         "the database has casts or operator classes made of functions that Howdah cannot "
@@ -279,7 +274,7 @@ class Reason(enum.StrEnum):
     WRITE_OPAQUE = (
         "write_opaque",
         "the statement can write and its closure is not known: everything is evicted",
-        "avoid triggers, rules and functions in hot paths",
+        "declare in a rule what the function reads and writes, or write it without dynamic SQL",
     )
     DDL = ("ddl", "the statement changes the schema, roles or settings of the server", "batch DDL")
     TRANSACTION = ("transaction", "transaction control", "nothing to do")

@@ -10,12 +10,20 @@ from __future__ import annotations
 
 from proxy.catalog.builtins import POPULATING, builtin_label
 from proxy.catalog.harmless import HARMLESS_SETTINGS
-from proxy.catalog.snapshot import OPAQUE, SAFE, CatalogSnapshot, Effect, Label, Relation
+from proxy.catalog.snapshot import (
+    OPAQUE,
+    SAFE,
+    CatalogSnapshot,
+    Effect,
+    Function,
+    Label,
+    Path,
+    Relation,
+)
 from proxy.policy.plan import Flag
+from proxy.policy.reach import Node, Reach, Reached
 from proxy.reasons import Reason
 from proxy.sql.facts import Call, Facts, Name, Shape
-
-Path = tuple[str, ...] | None
 
 PATH_SETTINGS = frozenset(("search_path", "role", "session_authorization"))
 # What the grammar of PostgreSQL 18 calls by another name than that of 13 does.
@@ -31,16 +39,35 @@ class Code:
         effect: the worst of everything named.
         reason: why the answer cannot be cached; NONE if nothing speaks against it.
         flags: what harmless functions do to their session.
-        relations: the relations that are read, resolved.
+        relations: the relations that the text names for reading, resolved.
+        nodes: what it reaches, see `policy.reach`.
+        reads, writes: granules that it reaches, once that has been followed.
     """
 
-    __slots__ = ("effect", "flags", "reason", "relations")
+    __slots__ = (
+        "bodies",
+        "commits",
+        "effect",
+        "flags",
+        "nodes",
+        "reads",
+        "reason",
+        "relations",
+        "unknown",
+        "writes",
+    )
 
     def __init__(self) -> None:
         self.effect = Effect.SAFE
         self.reason = Reason.NONE
         self.flags: int = Flag.NONE
         self.relations: list[Relation] = []
+        self.nodes: list[Node] = []
+        self.reads: frozenset[int] = frozenset()
+        self.writes: frozenset[int] = frozenset()
+        self.commits = False
+        self.bodies = False
+        self.unknown = False  # a name in the text is not in the catalog
 
     def add(self, effect: Effect, reason: Reason) -> None:
         """Count one more name; the first reason stays, unless what comes is opaque."""
@@ -49,27 +76,58 @@ class Code:
         if self.reason is Reason.NONE:
             self.reason = reason
 
+    def reaches(self, reached: Reached) -> None:
+        """Count all that is behind the names."""
+        if reached.effect is not Effect.SAFE:
+            self.add(reached.effect, reached.reason)
+        self.flags |= reached.flags
+        self.reads |= reached.reads
+        self.writes |= reached.writes
+        self.commits = self.commits or reached.commits
+        self.bodies = self.bodies or reached.bodies
 
-def judge(facts: Facts, catalog: CatalogSnapshot | None, path: Path) -> Code:
-    """Resolve the names of a query or DML statement and judge them."""
+
+def judge(facts: Facts, reach: Reach | None, path: Path) -> Code:
+    """Resolve the names of a query or DML statement, follow and judge them."""
     code = Code()
+    judge_names(facts, reach, path, code)
+    if reach is not None and code.nodes:
+        code.reaches(reach.of(code.nodes))
+    return code
+
+
+def judge_names(
+    facts: Facts,
+    reach: Reach | None,
+    path: Path,
+    code: Code,
+    transitions: frozenset[str] | None = None,
+) -> None:
+    """Judge what the names say by themselves, and add what they reach to `code.nodes`.
+
+    Args:
+        transitions: names of transition tables; given where the statement is inside of
+            a body.
+    """
     if facts.unknown:
         code.add(Effect.OPAQUE, Reason.UNSUPPORTED_SYNTAX)
-    if catalog is None:
+    if reach is None:
         _judge_blindly(facts, code)
-        return code
+        return
+    catalog = reach.catalog
     if catalog.opaque_types:
         code.add(Effect.OPAQUE, Reason.OPAQUE_TYPES)
-    _judge_relations(facts, catalog, path, code)
+    _judge_relations(facts, catalog, path, code, transitions)
     _judge_syntax(facts, code)
-    _judge_zones(facts, catalog, code)
     for call in facts.calls:
         _judge_call(call, catalog, path, code)
+    if transitions is not None and _is_ambiguous(facts, catalog, path):
+        code.add(Effect.HARMLESS, Reason.AMBIGUOUS_NAME)
+    _judge_zones(facts, catalog, code)
     if catalog.row_functions:
         for name in facts.dotted:
-            label = catalog.row_function_label(name, path)
-            if label.effect is not Effect.SAFE:
-                code.add(label.effect, Reason.UNKNOWN_FUNCTION)
+            for function in catalog.find_row_functions(name, path):
+                _add_function(function, path, code)
     if catalog.operators:
         _judge_operators(facts, catalog, path, code)
     for type_name in facts.types:
@@ -78,14 +136,33 @@ def judge(facts: Facts, catalog: CatalogSnapshot | None, path: Path) -> Code:
             code.add(label.effect, Reason.UNKNOWN_TYPE)
     if facts.casts:
         _judge_casts(facts, catalog, path, code)
-    return code
 
 
-def judge_calls(facts: Facts, catalog: CatalogSnapshot, path: Path) -> Code:
+def _is_ambiguous(facts: Facts, catalog: CatalogSnapshot, path: Path) -> bool:
+    """Whether a name in a body could mean several things.
+
+    The session keeps the plan that it made for a body, and what was made later, in front
+    or with better fitting arguments, does not end it.
+    """
+    for schema, name in facts.relations:
+        found = catalog.find_relations(schema, name, path)
+        if sum(not relation.temporary for relation in found) > 1:
+            return True
+    for call in facts.calls:
+        found_functions = _overloads(call, call.function.name, catalog, path)
+        if len(found_functions) > 1 and any(function.oid for function in found_functions):
+            return True
+    return any(
+        schema is None and catalog.count_types(name, path) > 1 for schema, name in facts.types
+    )
+
+
+def judge_calls(facts: Facts, reach: Reach, path: Path) -> Code:
     """Judge only the functions that a DDL statement names in its expressions."""
     code = Code()
     for call in facts.calls:
-        _judge_call(call, catalog, path, code)
+        _judge_call(call, reach.catalog, path, code)
+    code.reaches(reach.of(code.nodes))
     return code
 
 
@@ -148,47 +225,82 @@ def _judge_zones(facts: Facts, catalog: CatalogSnapshot, code: Code) -> None:
         if any(oid in _TIMES_OF_DAY or oid in users for oid in relation.columns.values()):
             code.add(Effect.HARMLESS, Reason.CLOCK)
             return
+    for node in code.nodes:
+        routine = catalog.routines.get(node.oid) if node.kind == "f" else None
+        if routine is not None and routine.result not in PLAIN_RESULTS:
+            code.add(Effect.HARMLESS, Reason.CLOCK)
+            return
 
 
-def _judge_relations(facts: Facts, catalog: CatalogSnapshot, path: Path, code: Code) -> None:
+# Built-in types, and their arrays, that are neither read from text with the clock in
+# hand nor a time of day. Beyond: void, trigger.
+PLAIN_RESULTS = frozenset(
+    (16, 17, 18, 19, 20, 21, 23, 25, 114, 700, 701, 1042, 1043, 1186, 1700, 2278, 2279, 2950, 3802)
+    + (199, 1000, 1001, 1002, 1003, 1005, 1007, 1009, 1014, 1015, 1016, 1021, 1022, 1187, 1231)
+    + (2951, 3807)
+)
+
+
+def _judge_relations(
+    facts: Facts,
+    catalog: CatalogSnapshot,
+    path: Path,
+    code: Code,
+    transitions: frozenset[str] | None,
+) -> None:
     for schema, name in facts.relations:
         found = catalog.find_relations(schema, name, path)
-        if not found:
+        if not found and (schema is not None or name not in (transitions or ())):
             code.add(Effect.OPAQUE, Reason.UNKNOWN_RELATION)
+            code.unknown = True
         for relation in found:
+            if transitions is not None and relation.temporary:
+                # Somebody's. A session that owns any is not answered from memory (K4).
+                continue
             code.relations.append(relation)
-            if relation.opaque_read:
-                code.add(Effect.OPAQUE, relation.refusal)
-            elif relation.refusal is not Reason.NONE:
-                code.add(Effect.HARMLESS, relation.refusal)
+            code.nodes.append(Node("r", relation.oid, path))
 
 
 def _judge_call(call: Call, catalog: CatalogSnapshot, path: Path, code: Code) -> None:
     schema, name = call.function
-    worst = _worst_overload(call, name, catalog, path)
-    if worst is None and schema == "pg_catalog" and name in _OLDER_NAMES:
-        worst = _worst_overload(call, _OLDER_NAMES[name], catalog, path)
-    if worst is None:
+    found = _overloads(call, name, catalog, path)
+    if not found and schema == "pg_catalog" and name in _OLDER_NAMES:
+        found = _overloads(call, _OLDER_NAMES[name], catalog, path)
+    if not found:
         # `type(x)` is a cast, judged with the casts. A keyword is no call at all on a
         # server that knows it.
         if call.keyword or (call.args == 1 and catalog.find_type(schema, name, path)):
             return
-        worst = OPAQUE
+        _add_call(call, OPAQUE, code)
+        code.unknown = True
+    worst = SAFE
+    for function in found:
+        if function.oid:
+            _add_function(function, path, code)
+        elif _heavier(function.label, worst):
+            worst = function.label
     if catalog.opaque_domains and name in POPULATING:
         worst = OPAQUE
     _add_call(call, worst, code)
 
 
-def _worst_overload(call: Call, name: str, catalog: CatalogSnapshot, path: Path) -> Label | None:
-    """The worst of the functions that fit the call; `None` if there is none."""
-    worst: Label | None = None
-    for function in catalog.find_functions(call.function.schema, name, path):
-        fits = call.args < 0 or (
-            function.most < 0 or function.least <= call.args <= function.most or call.variadic
-        )
-        if fits and (worst is None or _heavier(function.label, worst)):
-            worst = function.label
-    return worst
+def _overloads(call: Call, name: str, catalog: CatalogSnapshot, path: Path) -> list[Function]:
+    """The functions that fit a call, whatever the types of its arguments."""
+    return [
+        function
+        for function in catalog.find_functions(call.function.schema, name, path)
+        if call.args < 0
+        or function.most < 0
+        or function.least <= call.args <= function.most
+        or call.variadic
+    ]
+
+
+def _add_function(function: Function, path: Path, code: Code) -> None:
+    if function.oid and function.label.effect is not Effect.SAFE:
+        code.nodes.append(Node("f", function.oid, path))
+    elif not function.oid and function.label.effect is not Effect.SAFE:
+        code.add(function.label.effect, Reason.UNKNOWN_FUNCTION)
 
 
 def _heavier(one: Label, other: Label) -> bool:
@@ -221,9 +333,7 @@ def setting_flags(name: str | None) -> int:
 def _judge_operators(facts: Facts, catalog: CatalogSnapshot, path: Path, code: Code) -> None:
     names = [*facts.operators, *(Name(None, name) for name in _IMPLICIT_OPERATORS)]
     for schema, name in names:
-        label = catalog.operator_label(schema, name, path)
-        if label.effect is not Effect.SAFE:
-            code.add(label.effect, Reason.UNKNOWN_OPERATOR)
+        code.nodes += [Node("f", oid, path) for oid in catalog.find_operators(schema, name, path)]
 
 
 def _type_label(name: Name, catalog: CatalogSnapshot, path: Path) -> Label:
@@ -282,4 +392,4 @@ def _sure(
     return _sure(derived, facts, catalog, relations, open_names | {shape})
 
 
-__all__ = ["PATH_SETTINGS", "SAFE", "Code", "Path", "judge", "judge_calls", "setting_flags"]
+__all__ = ["PATH_SETTINGS", "Code", "judge", "judge_calls", "judge_names", "setting_flags"]

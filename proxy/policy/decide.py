@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from proxy.catalog.closure import written
 from proxy.catalog.snapshot import CatalogSnapshot, Effect
 from proxy.policy.code import Code, judge, judge_calls, setting_flags
 from proxy.policy.plan import (
@@ -25,6 +24,7 @@ from proxy.policy.plan import (
     Plan,
     Scope,
 )
+from proxy.policy.reach import Reach, Reached, reach_of
 from proxy.policy.situation import Rules, Situation, Verdict
 from proxy.reasons import Reason
 from proxy.sql.facts import Analysis, Facts, StatementKind
@@ -38,6 +38,7 @@ _UNPARSABLE = Plan(
     closure=EVERYTHING,
     flags=_OPAQUE_FLAGS | Flag.SCHEMA | Flag.ISOLATION,
     dropped=None,
+    bodies=True,
 )
 _EMPTY = Plan(Kind.OTHER, Reason.EMPTY)
 
@@ -67,7 +68,7 @@ def _ruled(plan: Plan, analysis: Analysis, situation: Situation) -> Plan:
     verdict = situation.rules.verdict(
         database=situation.database,
         role=situation.role,
-        relations=[situation.catalog.name_of(oid) for oid in plan.reads],
+        relations=_names(analysis.statements[0], plan, situation),
         text=analysis.text,
     )
     if verdict.cache is False:
@@ -76,6 +77,22 @@ def _ruled(plan: Plan, analysis: Analysis, situation: Situation) -> Plan:
     if ttl is None and not verdict.rule:
         return plan
     return replace(plan, ttl=ttl, rule=verdict.rule)
+
+
+def _names(facts: Facts, plan: Plan, situation: Situation) -> set[str]:
+    """The relations that an answer is made of, as named and as reached."""
+    catalog, path = situation.catalog, situation.search_path
+    assert catalog is not None
+    names = {catalog.name_of(oid) for oid in plan.reads}
+    for schema, name in facts.relations:
+        names |= {found.qualified for found in catalog.find_relations(schema, name, path)}
+    return names
+
+
+def _reach(situation: Situation) -> Reach | None:
+    if situation.catalog is None:
+        return None
+    return reach_of(situation.catalog, situation.rules.declared, wide=situation.wide)
 
 
 def _several(statements: tuple[Facts, ...], situation: Situation) -> Plan:
@@ -105,7 +122,8 @@ def _several(statements: tuple[Facts, ...], situation: Situation) -> Plan:
         if not all(each & shared for each in changing):
             flags &= ~shared
     kind, reason = _several_kind(plans)
-    return Plan(kind, reason, closure=closure, flags=flags, dropped=dropped)
+    bodies = any(plan.bodies for plan in plans)
+    return Plan(kind, reason, closure=closure, flags=flags, dropped=dropped, bodies=bodies)
 
 
 def _several_kind(plans: list[Plan]) -> tuple[Kind, Reason]:
@@ -120,7 +138,12 @@ def _several_kind(plans: list[Plan]) -> tuple[Kind, Reason]:
 
 
 def _statement(facts: Facts, situation: Situation) -> Plan:
-    return _FAMILIES[facts.kind](facts, situation)
+    plan = _FAMILIES[facts.kind](facts, situation)
+    if plan.flags & Flag.PATH and plan.closure.scope is Scope.RELATIONS and plan.bodies:
+        # Something on the way changes how what comes behind it resolves its names.
+        situation = replace(situation, search_path=None, wide=True)
+        plan = _FAMILIES[facts.kind](facts, situation)
+    return plan
 
 
 # Reads and plain writes.
@@ -132,19 +155,40 @@ def _select(facts: Facts, situation: Situation) -> Plan:
     if facts.into:
         return _ddl(facts, situation)
     catalog = situation.catalog
-    code = judge(facts, catalog, situation.search_path)
+    code = judge(facts, _reach(situation), situation.search_path)
     if code.effect is Effect.OPAQUE:
         return _opaque_read(code, facts, catalog)
-    if code.reason is Reason.NONE and not code.relations:
+    if code.writes or code.commits:
+        return _performs(code)
+    if code.reason is Reason.NONE and not code.reads:
         code.reason = Reason.NO_RELATION
     if code.reason is not Reason.NONE:
-        return Plan(Kind.BYPASS, code.reason, flags=code.flags)
-    reads = tuple(sorted({relation.oid for relation in code.relations}))
-    return Plan(Kind.READ, Reason.NOT_CACHED, reads=reads)
+        return Plan(Kind.BYPASS, code.reason, flags=code.flags, bodies=code.bodies)
+    if code.flags:
+        # What it does to its session, a hit would not do.
+        reason = Reason.STABLE_FUNCTION
+        return Plan(Kind.BYPASS, reason, flags=code.flags, bodies=code.bodies)
+    reads = tuple(sorted(code.reads))
+    return Plan(Kind.READ, Reason.NOT_CACHED, reads=reads, bodies=code.bodies)
+
+
+def _performs(code: Code, *, plain: bool = True) -> Plan:
+    """Functions that write, and whose closure is known."""
+    flags = code.flags | Flag.LOCKS
+    if code.commits:
+        flags |= Flag.MAY_COMMIT
+    elif plain:
+        flags |= Flag.PLAIN
+    closure = _closure(code)
+    return Plan(Kind.WRITE, Reason.WRITE, closure=closure, flags=flags, bodies=code.bodies)
+
+
+def _closure(reached: Code | Reached) -> Closure:
+    return Closure(Scope.RELATIONS, reached.writes)
 
 
 def _opaque_read(code: Code, facts: Facts, catalog: CatalogSnapshot | None) -> Plan:
-    plan = _opaque(facts, catalog)
+    plan = _opaque(facts, catalog, code)
     if catalog is None:
         return replace(plan, kind=Kind.BYPASS, reason=Reason.CATALOG_LOADING)
     if code.reason in (Reason.UNKNOWN_RELATION, Reason.OPAQUE_TYPES):
@@ -152,14 +196,16 @@ def _opaque_read(code: Code, facts: Facts, catalog: CatalogSnapshot | None) -> P
     return plan
 
 
-def _opaque(facts: Facts, catalog: CatalogSnapshot | None) -> Plan:
+def _opaque(facts: Facts, catalog: CatalogSnapshot | None, code: Code | None = None) -> Plan:
     """Anything may happen (F9). Only code that may run DDL makes the catalog be read again."""
+    unknown = Flag.UNKNOWN_NAME if code is not None and code.unknown else Flag.NONE
     dynamic = facts.dynamic or (catalog is not None and catalog.dynamic_functions)
     return Plan(
         Kind.WRITE,
         Reason.WRITE_OPAQUE,
         closure=EVERYTHING,
-        flags=_OPAQUE_FLAGS | (Flag.SCHEMA if dynamic else Flag.NONE),
+        flags=_OPAQUE_FLAGS | unknown | (Flag.SCHEMA if dynamic else Flag.NONE),
+        bodies=True,
         dropped=None if dynamic else (),
     )
 
@@ -167,26 +213,26 @@ def _opaque(facts: Facts, catalog: CatalogSnapshot | None) -> Plan:
 def _modify(facts: Facts, situation: Situation) -> Plan:
     """INSERT, UPDATE, DELETE, MERGE, COPY FROM, and queries that hold one."""
     catalog, path = situation.catalog, situation.search_path
-    if catalog is None:
+    reach = _reach(situation)
+    if catalog is None or reach is None:
         return _opaque(facts, catalog)
-    code = judge(facts, catalog, path)
+    code = judge(facts, reach, path)
     if code.effect is Effect.OPAQUE or facts.program or facts.into:
-        return _opaque(facts, catalog)
-    closure = NOTHING
+        return _opaque(facts, catalog, code)
     for (schema, name), events in facts.targets:
         found = catalog.find_relations(schema, name, path)
         if not found:
-            return _opaque(facts, catalog)
+            code.unknown = True
+            return _opaque(facts, catalog, code)
         for relation in found:
             if relation.schema == "pg_catalog":
                 plan = _opaque(facts, catalog)
                 return replace(plan, flags=plan.flags | Flag.SCHEMA)
-            relations = written(catalog, relation.oid, events)
-            if relations is None:
+            reached = reach.written(relation.oid, events, path)
+            if reached.effect is Effect.OPAQUE:
                 return _opaque(facts, catalog)
-            closure |= Closure(Scope.RELATIONS, relations)
-    flags = Flag.PLAIN | Flag.LOCKS | code.flags
-    return Plan(Kind.WRITE, Reason.WRITE, closure=closure, flags=flags)
+            code.reaches(reached)
+    return _performs(code)
 
 
 def _truncate(facts: Facts, situation: Situation) -> Plan:
@@ -206,7 +252,8 @@ def _copy_to(facts: Facts, situation: Situation) -> Plan:
 def _around(plan: Plan, reason: Reason) -> Plan:
     """A harmless read inside something else: same effects, another reason."""
     if plan.kind in (Kind.READ, Kind.BYPASS):
-        return Plan(Kind.BYPASS, reason, closure=plan.closure, flags=plan.flags)
+        bodies = plan.bodies
+        return Plan(Kind.BYPASS, reason, closure=plan.closure, flags=plan.flags, bodies=bodies)
     return plan
 
 
@@ -219,10 +266,13 @@ def _explain(facts: Facts, situation: Situation) -> Plan:
         # CREATE TABLE AS is executed too, so the outer of the two counts.
         return _around(_statement(facts.inner, situation), Reason.EXPLAIN)
     plan = _statement(inner, situation)
-    if plan.closure.scope is not Scope.RELATIONS:
-        # Planning alone can run functions.
+    if plan.closure.scope is not Scope.RELATIONS or plan.flags & (Flag.MAY_COMMIT | Flag.SETTINGS):
         return plan
-    return Plan(Kind.BYPASS, Reason.EXPLAIN)
+    # Planning alone can run functions, but no command.
+    code = judge(inner, _reach(situation), situation.search_path)
+    if code.writes:
+        return _performs(code)
+    return Plan(Kind.BYPASS, Reason.EXPLAIN, bodies=code.bodies)
 
 
 def _cursor(facts: Facts, situation: Situation) -> Plan:
@@ -245,32 +295,53 @@ _PURE_DDL = frozenset(
 def _ddl(facts: Facts, situation: Situation) -> Plan:
     """Every DDL changes the catalog, which is read again before the fence falls (F12)."""
     catalog, path = situation.catalog, situation.search_path
-    if catalog is None:
+    reach = _reach(situation)
+    changes = Flag.NONE
+    if catalog is None or reach is None:
         opaque = True
     else:
-        code = judge_calls(facts, catalog, path)
+        if facts.tag == "RefreshMatViewStmt" and not catalog.event_triggers:
+            return _refresh(facts, situation, reach)
+        code = judge_calls(facts, reach, path)
         query = facts if facts.kind is StatementKind.SELECT else facts.inner
         if query is not None and code.effect is not Effect.OPAQUE:
-            code = judge(query, catalog, path)
+            code = judge(query, reach, path)
             if query.kind is not StatementKind.SELECT or query.targets:
                 code.add(Effect.OPAQUE, Reason.DDL)
         opaque = code.effect is Effect.OPAQUE or catalog.event_triggers or catalog.opaque_types
+        changes = code.flags
     runs = catalog is None or (catalog.opaque_functions and facts.tag not in _PURE_DDL)
-    flags = Flag.SCHEMA | (_OPAQUE_FLAGS if opaque else Flag.NONE)
+    flags = Flag.SCHEMA | changes | (_OPAQUE_FLAGS if opaque else Flag.NONE)
     if facts.temporary:
         flags |= Flag.PATH | Flag.SETTINGS
     closure = EVERYTHING if facts.cluster or opaque or runs else DATABASE
-    return Plan(Kind.WRITE, Reason.DDL, closure=closure, flags=flags)
+    # It may run functions for defaults, checks and indexes.
+    return Plan(Kind.WRITE, Reason.DDL, closure=closure, flags=flags, bodies=runs)
+
+
+def _refresh(facts: Facts, situation: Situation, reach: Reach) -> Plan:
+    """REFRESH MATERIALIZED VIEW writes the rows of one relation; names stay as they are."""
+    (schema, name), events = facts.targets[0]
+    code = Code()
+    found = reach.catalog.find_relations(schema, name, situation.search_path)
+    for relation in found:
+        code.reaches(reach.written(relation.oid, events, None))
+    if not found or code.effect is Effect.OPAQUE or reach.catalog.opaque_types:
+        return _opaque(facts, reach.catalog)
+    return replace(_performs(code, plain=False), reason=Reason.WRITE)
 
 
 def _maintenance(facts: Facts, situation: Situation) -> Plan:
     """VACUUM, ANALYZE, REINDEX and CLUSTER change no answer, but run index expressions."""
-    catalog = situation.catalog
-    if catalog is None or catalog.opaque_indexes or catalog.opaque_types:
+    catalog, reach = situation.catalog, _reach(situation)
+    if catalog is None or reach is None or catalog.opaque_indexes or catalog.opaque_types:
+        return _opaque(facts, catalog)
+    maintained = reach.maintained()
+    if maintained.effect is Effect.OPAQUE or maintained.writes:
         return _opaque(facts, catalog)
     if catalog.event_triggers and facts.tag == "ReindexStmt":
         return _opaque(facts, catalog)
-    return Plan(Kind.OTHER, Reason.UTILITY)
+    return Plan(Kind.OTHER, Reason.UTILITY, bodies=maintained.bodies)
 
 
 def _utility(facts: Facts, situation: Situation) -> Plan:
@@ -327,6 +398,9 @@ def _show(facts: Facts, situation: Situation) -> Plan:
     return Plan(Kind.OTHER, Reason.SHOW)
 
 
+_SQL = Reason.PREPARED_SQL
+
+
 def _prepare(facts: Facts, situation: Situation) -> Plan:
     """PREPARE only parses, DEALLOCATE only forgets.
 
@@ -337,10 +411,39 @@ def _prepare(facts: Facts, situation: Situation) -> Plan:
         catalog is None or catalog.opaque_domains or catalog.opaque_types
     ):
         return _opaque(facts, catalog)
-    return Plan(Kind.OTHER, Reason.PREPARED_SQL, flags=Flag.STATEMENTS, dropped=facts.prepared)
+    prepared = None
+    if facts.inner is not None:
+        # It keeps the tables that its names meant, and may look them up anew later on.
+        prepared = _around(_statement(facts.inner, replace(situation, search_path=None)), _SQL)
+    return Plan(Kind.OTHER, _SQL, flags=Flag.STATEMENTS, dropped=facts.prepared, prepared=prepared)
+
+
+def _execute(facts: Facts, situation: Situation) -> Plan:
+    """What it does is known where the session has seen the PREPARE; else F9."""
+    plan = _opaque(facts, situation.catalog)
+    code = judge(facts, _reach(situation), situation.search_path)
+    if code.effect is Effect.OPAQUE or code.writes or code.flags or not facts.prepared:
+        return plan
+    return replace(plan, executes=facts.prepared[0])
 
 
 def _unknown(facts: Facts, situation: Situation) -> Plan:
+    """DO and CALL, where their bodies can be seen through; else F9.
+
+    They may commit inside, so an error never proves that nothing was written (F3).
+    """
+    reach, path = _reach(situation), situation.search_path
+    if reach is not None and not reach.catalog.opaque_types:
+        code = Code()
+        if facts.body is not None:
+            reached = reach.block(facts.body, path)
+            code.reaches(reached)
+        elif facts.tag == "CallStmt":
+            code = judge(facts, reach, path)
+        else:
+            return _opaque(facts, situation.catalog)
+        if code.effect is not Effect.OPAQUE:
+            return _performs(code, plain=False)
     return _opaque(facts, situation.catalog)
 
 
@@ -354,7 +457,7 @@ _FAMILIES: dict[StatementKind, Callable[[Facts, Situation], Plan]] = {
     StatementKind.CURSOR: _cursor,
     StatementKind.PREPARE: _prepare,
     StatementKind.DEALLOCATE: _prepare,
-    StatementKind.EXECUTE: _unknown,
+    StatementKind.EXECUTE: _execute,
     StatementKind.TRANSACTION: _transaction,
     StatementKind.SET: _set,
     StatementKind.SHOW: _show,

@@ -27,7 +27,9 @@ OPAQUE_FLAGS = (
 
 def opaque(reason: Reason) -> Plan:
     """The plan for what Howdah cannot see through: it may do anything (F9)."""
-    return Plan(Kind.WRITE, reason, closure=EVERYTHING, flags=OPAQUE_FLAGS, dropped=None)
+    return Plan(
+        Kind.WRITE, reason, closure=EVERYTHING, flags=OPAQUE_FLAGS, dropped=None, bodies=True
+    )
 
 
 ENCODING = opaque(Reason.ENCODING)

@@ -107,6 +107,8 @@ class Flag:
     SET_CONSTANT = 4096
     # DISCARD ALL: settings are those of the login again, statements and temp objects gone.
     DISCARD_ALL = 8192
+    # A name that the catalog does not know: it is read again.
+    UNKNOWN_NAME = 16384
     # From equal settings and an equal login these lead to equal settings.
     DETERMINISTIC = SET_CONSTANT | RESET_ALL | DISCARD_ALL
 
@@ -126,6 +128,11 @@ class Plan:
         dropped: names that DEALLOCATE or PREPARE touches; `None` stands for all of them.
         ttl: seconds an entry may live, from a rule or hint; `None` for no limit.
         rule: name of the rule that decided, for EXPLAIN; empty where none did.
+        bodies: functions in SQL or PL/pgSQL run, whose plans the session keeps: its answer
+            is that of other sessions only if it has run none under other settings (K1).
+        executes: name of the SQL-level prepared statement that EXECUTE runs, where its
+            arguments are harmless; what it does is what `prepared` of its PREPARE says.
+        prepared: for PREPARE, what executing it does, wherever its names resolve.
     """
 
     kind: Kind
@@ -137,3 +144,6 @@ class Plan:
     dropped: tuple[str, ...] | None = ()
     ttl: float | None = None
     rule: str = ""
+    bodies: bool = False
+    executes: str = ""
+    prepared: Plan | None = None

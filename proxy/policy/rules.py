@@ -85,6 +85,17 @@ Globs = Annotated[
 ]
 
 
+Declaration = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^[^.]+\.[^.]+$")], ...],
+    BeforeValidator(_listed),
+    Field(
+        json_schema_extra={
+            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]
+        }
+    ),
+]
+
+
 class RuleModel(BaseModel):
     """One item of `rules:`."""
 
@@ -123,11 +134,36 @@ class RuleModel(BaseModel):
         json_schema_extra={"anyOf": [{"type": "string"}]},
     )
 
+    function: Annotated[str, Field(pattern=r"^[^.]+\.[^.]+$")] | None = Field(
+        None,
+        description="Declares what a function or procedure that Howdah cannot see through does, as "
+        "`schema.name`, for all its argument types: `reads` and `writes` are believed. Its result "
+        "must follow from its arguments and these tables alone.",
+    )
+    reads: Declaration = Field(
+        (), description="With `function`: the tables or views that it reads, as `schema.name`."
+    )
+    writes: Declaration = Field(
+        (),
+        description="With `function`: the tables that it writes, as `schema.name`. What triggers "
+        "and foreign keys then do is followed.",
+    )
+
     @_model_validator(mode="after")
     def _makes_sense(self) -> RuleModel:
         if self.pattern is not None:
             _compiles(self.pattern)
-        if not {"cache", "ttl"} & self.model_fields_set:
+        given = self.model_fields_set
+        if self.function is not None:
+            others = given - {"name", "function", "reads", "writes"}
+            if others:
+                raise ValueError(f"`function` and `{min(others)}` exclude each other")
+            if not {"reads", "writes"} & given:
+                raise ValueError("say what the function does: `reads`, `writes` or both")
+            return self
+        if {"reads", "writes"} & given:
+            raise ValueError("`reads` and `writes` declare a function; name it with `function`")
+        if not {"cache", "ttl"} & given:
             raise ValueError("the rule sets nothing; give it `cache` or `ttl`")
         if self.cache is False and self.ttl is not None:
             raise ValueError("`cache: off` and a `ttl` exclude each other")
@@ -173,6 +209,8 @@ class Rule:
 
     def matches(self, database: str, role: str, relations: Collection[str], text: str) -> bool:
         """Whether all conditions that the rule names hold."""
+        if self.model.function is not None:
+            return False
         if self._database is not None and not self._database.match(database):
             return False
         if self._role is not None and not self._role.match(role):
@@ -188,10 +226,15 @@ class Rule:
 class Rules:
     """All rules, in the order in which they are asked. Immutable."""
 
-    __slots__ = ("_rules",)
+    __slots__ = ("_rules", "declared")
 
     def __init__(self, rules: Iterable[Rule] = ()):
         self._rules = tuple(sorted(rules, key=lambda rule: -rule.model.priority))
+        # What rules say of functions, by `schema.name`; the first one counts.
+        self.declared: dict[str, RuleModel] = {}
+        for rule in self._rules:
+            if rule.model.function is not None:
+                self.declared.setdefault(rule.model.function, rule.model)
 
     def __len__(self) -> int:
         return len(self._rules)

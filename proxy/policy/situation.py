@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from proxy.catalog.snapshot import CatalogSnapshot
 
@@ -26,6 +26,9 @@ class Verdict(Protocol):
 class Rules(Protocol):
     """The part of `policy.rules.Rules` that decisions use."""
 
+    @property
+    def declared(self) -> dict[str, Any]: ...
+
     def verdict(
         self, *, database: str, role: str, relations: Collection[str], text: str
     ) -> Verdict: ...
@@ -41,6 +44,7 @@ class Situation:
             them; `None` where it is not known, so that any schema counts.
         catalog: the schema as it stands; `None` while it is not loaded.
         rules: the rules in force.
+        wide: names resolve in any schema, also where functions set a search_path.
     """
 
     database: str
@@ -48,3 +52,4 @@ class Situation:
     search_path: tuple[str, ...] | None
     catalog: CatalogSnapshot | None
     rules: Rules
+    wide: bool = False

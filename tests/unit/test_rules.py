@@ -95,6 +95,11 @@ def test_ttl_none_means_no_limit():
         ("rules:\n  - cache: off\n    priority: x", "3:15: 'priority': 'x' is not a whole"),
         ("rules:\n  - cache:", "2:5: 'cache' has no value"),
         ("rules:\n  - off", "2:5: a rule is made of keys"),
+        ("rules:\n  - {function: a.f, ttl: 5s}", "2:5: `function` and `ttl` exclude"),
+        ("rules:\n  - function: a.f", "2:5: say what the function does"),
+        ("rules:\n  - reads: a.t\n    cache: off", "2:5: `reads` and `writes` declare a function"),
+        ("rules:\n  - function: f\n    reads: []", "2:15: 'function': "),
+        ("rules:\n  - function: a.f\n    reads: [a.t, t]", "3:18: 'reads': "),
         ("rules: off", "1:8: `rules` is a list"),
         ("rules: &a\n  - *a", "nested more than 20 deep"),
     ],
@@ -105,6 +110,24 @@ def test_mistakes_say_file_line_and_column(text, expected):
     assert caught.value.message.startswith("howdah.yaml:")
     assert expected in caught.value.message
     assert "\n" not in caught.value.message
+
+
+def test_declarations_are_no_conditions():
+    """The first one of a function counts; what is read stays as other rules have it."""
+    text = """
+rules:
+  - {function: a.f, reads: a.t, writes: [a.u, a.v]}
+  - {function: a.f, reads: a.other, writes: []}
+  - {function: a.g, writes: a.u}
+  - {relations: orders, ttl: 5s}
+"""
+    assert verdict(text) == Verdict(None, 5.0, "rule 4")
+    declared = rules(text).declared
+    assert {name: (rule.reads, rule.writes) for name, rule in declared.items()} == {
+        "a.f": (("a.t",), ("a.u", "a.v")),
+        "a.g": ((), ("a.u",)),
+    }
+    assert EMPTY.declared == {}
 
 
 def test_aliases_cannot_blow_up():

@@ -5,10 +5,17 @@ from __future__ import annotations
 import pytest
 
 from proxy.catalog.build import build
-from proxy.catalog.rows import ExpressionRow
+from proxy.catalog.rows import ExpressionRow, FunctionRow
 from proxy.policy.plan import DATABASE, EVERYTHING, NOTHING, Kind
 from proxy.reasons import Reason
-from tests.unit.catalog.sample import FUNCTIONS, PATH, sample_rows
+from tests.unit.catalog.sample import (
+    EXPRESSIONS,
+    FUNCTIONS,
+    PATH,
+    STABLE_C,
+    VOLATILE_SQL,
+    sample_rows,
+)
 from tests.unit.policy.helpers import OPAQUE, flags, names, plan
 
 KNOWN = {
@@ -49,9 +56,13 @@ KNOWN = {
     "insert into a values (nextval('numbers'), now()::text, gen_random_uuid()::text)": {"a"},
     "insert into a select * from plain_view": {"a"},
     "insert into a select * from unnest($1::int[], $2::text[])": {"a"},
-    "insert into parted values (1)": {"parted", "part_1", "part_2"},
-    "delete from parted": {"parted", "part_1", "part_2"},
-    "insert into part_1 values (1)": {"part_1"},
+    # A family of partitions is one granule.
+    "insert into parted values (1)": {"parted"},
+    "delete from part_1": {"parted"},
+    "truncate only part_2": {"parted"},
+    "insert into plain_view values (1)": {"a"},
+    "delete from plain_view": {"a", "b", "c"},
+    "insert into ruled values (1)": {"ruled", "c"},
     "insert into a values (1) returning json_object('a': id)": {"a"},
     "update a set made = 'now'": {"a"},
 }
@@ -69,8 +80,8 @@ def test_known_closures(text):
 EVERYTHING_IS_WRITTEN = [
     "insert into triggered values (1)",
     "update virtual set id = 1; delete from virtual",  # cascades to a table with a trigger
-    "insert into ruled values (1)",
-    "insert into plain_view values (1)",
+    "insert into ruled_opaquely values (1)",
+    "insert into writing_view values (1)",
     "insert into elsewhere values (1)",
     "insert into defaulted values (1)",
     "insert into indexed values (1)",
@@ -185,7 +196,6 @@ def test_commands_of_the_whole_cluster(text):
 RUNS_CODE = [
     "alter table a add check (id > 0)",
     "create index on a (name)",
-    "refresh materialized view matview",
     "create domain z as int check (value > 0)",
     "create table z partition of parted default",
 ]
@@ -215,6 +225,53 @@ def test_ddl_that_names_opaque_code(text):
     found = plan(text)
     assert (found.reason, found.closure) == (Reason.DDL, EVERYTHING)
     assert flags(found) >= OPAQUE | {"SCHEMA"}
+
+
+def test_refresh_writes_the_materialized_view_alone():
+    found = plan("refresh materialized view concurrently matview")
+    assert (found.kind, found.reason, names(found)) == (Kind.WRITE, Reason.WRITE, {"matview"})
+    assert not flags(found) & {"SCHEMA", "PLAIN"}
+    for changes in (
+        {"expressions": [ExpressionRow(30015, "v", False, (VOLATILE_SQL,), (30001,))]},
+        {"expressions": [ExpressionRow(30015, "v", False, (), (30014,)), *EXPRESSIONS]},
+        {"database": (5, True, False)},
+        {"casts": [STABLE_C]},
+    ):
+        catalog = build(sample_rows(**changes))
+        text = "refresh materialized view matview"
+        assert plan(text, catalog=catalog).closure == EVERYTHING, changes
+    assert plan("refresh materialized view nowhere").closure == EVERYTHING
+
+
+def test_blocks_and_procedures():
+    """F3: their closure may be known, but an error of theirs proves nothing."""
+    analysed = [
+        FunctionRow(21600, "public", "p", 0, 0, "v", "plpgsql", kind="p", source=body)
+        for body in (
+            "BEGIN DELETE FROM b; END",
+            "BEGIN UPDATE a SET id = 1; COMMIT; DELETE FROM c; END",
+        )
+    ]
+    plain, committing = (build(sample_rows(functions=[*FUNCTIONS, row])) for row in analysed)
+    for text, catalog, expected, more in (
+        ("do $$ begin perform 1; end $$", plain, set(), set()),
+        ("do $$ begin delete from b; commit; end $$", plain, {"b", "c"}, {"MAY_COMMIT"}),
+        ("do $$ begin call p(); end $$", plain, {"b", "c"}, set()),
+        ("do $$ begin call p(); end $$", committing, {"a", "c"}, {"MAY_COMMIT"}),
+        ("call p()", plain, {"b", "c"}, set()),
+        ("call p()", committing, {"a", "c"}, {"MAY_COMMIT"}),
+        ("do $$ begin set work_mem = '1MB'; set x.y = '2'; end $$", plain, set(), {"SETTINGS"}),
+    ):
+        found = plan(text, catalog=catalog)
+        assert (found.kind, found.reason, names(found, catalog)) == (
+            Kind.WRITE,
+            Reason.WRITE,
+            expected,
+        ), text
+        assert flags(found) == {"LOCKS", *more}, text
+    assert plan("do $$ begin delete from nowhere; end $$").closure == EVERYTHING
+    assert plan("do $$ begin create table z (); end $$").closure == EVERYTHING
+    assert plan("do $$ begin perform 1; end $$", catalog=None).closure == EVERYTHING
 
 
 def test_event_triggers_run_at_every_ddl():
@@ -268,12 +325,15 @@ def test_maintenance_runs_index_expressions():
         assert (found.kind, found.reason, found.closure) == (Kind.OTHER, Reason.UTILITY, NOTHING)
 
 
-def test_defaults_that_change_the_session_are_opaque():
+def test_defaults_that_change_the_session_say_so():
+    """K3."""
     rows = sample_rows(
         expressions=[ExpressionRow(30001, "d", False, (2078,))],
-        builtin_oids=[(2078, "set_config", "v", 3)],
+        builtin_oids=[(2078, "set_config", "v", 3, False)],
     )
-    assert plan("insert into a values (1)", catalog=build(rows)).closure == EVERYTHING
+    found = plan("insert into a values (1)", catalog=build(rows))
+    assert "a" in names(found) or found.closure == EVERYTHING
+    assert flags(found) >= {"SETTINGS", "PATH", "LOCKS"}
 
 
 def test_checks_of_domains():
