@@ -93,12 +93,14 @@ class Howdah:
             max_age=settings.max_age,
             rules=settings.rules,
             shell=self,
+            shared_waiters=settings.shared_waiters if settings.shared_wait else 0,
+            shared_wait=settings.shared_wait,
         )
         self.board = Switchboard(self.engine, target)
         if settings.tls_certificate is not None:
             self.board.server_tls = tls.server_context(settings.tls_certificate, settings.tls_key)
             self.board.certificate = tls.certificate_der(settings.tls_certificate)
-        questions = Loader(loader.load_snapshot, loader.catalog_fingerprint)
+        questions = Loader(lambda: loader.CatalogReader().load, loader.catalog_fingerprint)
         self.catalogs = Catalogs(
             self.engine, login, questions, settings.max_age, self.board.databases
         )

@@ -63,6 +63,13 @@ def _positive(parser: Callable[[str], float]) -> Callable[[str], Any]:
     return read
 
 
+def _count(text: str) -> int:
+    number = units.whole_number(text)
+    if number < 0:
+        raise ValueError(f"{text!r} must not be less than 0")
+    return number
+
+
 def _contract(text: str) -> str:
     contract = _choice(*CONTRACTS)(text)
     if contract in ("bounded", "strict"):
@@ -189,6 +196,21 @@ OPTIONS = (
         "The largest answer that is stored; larger ones are relayed only.",
     ),
     Option(
+        "shared_wait",
+        "1s",
+        "duration",
+        units.duration,
+        "How long a read waits for the answer to the same read of another session before it is "
+        "sent itself; a statement_timeout runs only from then on. 0 lets none wait.",
+    ),
+    Option(
+        "shared_waiters",
+        "100",
+        "number",
+        _count,
+        "How many sessions wait for one answer; further ones send their reads themselves.",
+    ),
+    Option(
         "admin_roles",
         "none",
         "role names",
@@ -254,6 +276,8 @@ class Settings:
     max_age: float | None = 60.0
     cache_size: int = 256 * 2**20
     entry_limit: int = 2**20
+    shared_wait: float = 1.0
+    shared_waiters: int = 100
     admin_roles: tuple[str, ...] = ()
     tls_certificate: str | None = None
     tls_key: str | None = None

@@ -14,7 +14,7 @@ the board of a single process.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from proxy.reasons import Reason
@@ -57,15 +57,18 @@ class Board(Protocol):
     """What the rest of Howdah knows of a fence board.
 
     `stamp` changes with every change of any counter: an entry that held at the
-    same stamp still holds.
+    same stamp still holds. `raised` is told the slots of every fence that goes up or
+    grows, once they are no longer idle.
     """
 
     stamp: int
     fences: set[Fence]
+    raised: Callable[[frozenset[int]], None] | None
 
     def up(self, granules: Iterable[Granule], cause: Reason, owner: str, now: float) -> Fence: ...
     def widen(self, fence: Fence, granules: Iterable[Granule]) -> None: ...
     def down(self, fence: Fence, *, undone: bool = False) -> None: ...
+    def narrow(self, fence: Fence, granules: Iterable[Granule]) -> frozenset[Granule]: ...
     def record(self, slots: Iterable[int]) -> tuple[int, ...] | None: ...
     def holds(self, slots: Iterable[int], counters: tuple[int, ...]) -> bool: ...
     def cause(self, slots: Iterable[int]) -> Reason: ...
@@ -77,6 +80,7 @@ class LocalBoard:
     def __init__(self) -> None:
         self.stamp = 0
         self.fences: set[Fence] = set()
+        self.raised: Callable[[frozenset[int]], None] | None = None
         self._started = [0] * SLOTS
         self._finished = [0] * SLOTS
 
@@ -87,6 +91,8 @@ class LocalBoard:
             self._started[slot] += 1
         self.fences.add(fence)
         self.stamp += 1
+        if self.raised is not None:
+            self.raised(fence.slots)
         return fence
 
     def widen(self, fence: Fence, granules: Iterable[Granule]) -> None:
@@ -98,6 +104,25 @@ class LocalBoard:
         fence.granules |= more
         fence.slots |= added
         self.stamp += 1
+        if self.raised is not None:
+            self.raised(added)
+
+    def narrow(self, fence: Fence, granules: Iterable[Granule]) -> frozenset[Granule]:
+        """Let a raised fence stand on `granules` alone; return what it covers now.
+
+        For a write whose reach was not known before and is now: what it covered
+        beyond `granules` was not changed, and entries recorded before hold again.
+        The granules that are left count as written once the fence comes down (F3).
+        """
+        left = frozenset(granules)
+        slots = frozenset(map(slot_of, left))
+        for slot in slots - fence.slots:
+            self._started[slot] += 1
+        for slot in fence.slots - slots:
+            self._started[slot] -= 1
+        fence.granules, fence.slots = left, slots
+        self.stamp += 1
+        return left
 
     def down(self, fence: Fence, *, undone: bool = False) -> None:
         """Lower a fence after proof that its write has ended (F2).

@@ -7,6 +7,8 @@ enough, and the counters are unchanged and idle.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from proxy.cache.fences import Board, Granule
 from proxy.cache.store import Entry, Key, Store
 
@@ -21,15 +23,22 @@ _PASSING = frozenset(b"AS")
 
 
 class Fill:
-    """Records one answer. `rejected` names the cause as soon as it cannot be admitted."""
+    """Records one answer.
+
+    Attributes:
+        rejected: the cause, as soon as it cannot be admitted.
+        doomed: called at that moment, if set.
+    """
 
     __slots__ = (
         "_parts",
         "_size",
+        "bodies",
         "complete",
         "counters",
         "description",
         "dispatched",
+        "doomed",
         "expires",
         "granules",
         "key",
@@ -48,8 +57,10 @@ class Fill:
         dispatched: float,
         expires: float,
         limit: int,
+        bodies: bool = False,
     ) -> None:
         self.key = key
+        self.bodies = bodies
         self.granules = granules
         self.slots = slots
         self.counters = counters
@@ -57,6 +68,7 @@ class Fill:
         self.expires = expires
         self.limit = limit
         self.rejected: str | None = None
+        self.doomed: Callable[[], None] | None = None
         self.complete = False
         self.description: bytes | None = None
         self._parts: list[bytes] = []
@@ -101,6 +113,8 @@ class Fill:
         """Give up: the client gets its answer, the store does not."""
         if self.rejected is None:
             self.rejected = cause
+            if self.doomed is not None:
+                self.doomed()
         self._parts.clear()
 
     def admit(self, board: Board, store: Store, now: float) -> Entry | None:
@@ -122,6 +136,7 @@ class Fill:
             expires=self.expires,
             seconds=now - self.dispatched,
             slots=self.slots,
+            bodies=self.bodies,
         )
         if not store.put(entry):
             self.reject("too_large")

@@ -24,8 +24,9 @@ OVERHEAD = 760
 GHOST_OVERHEAD = 120
 SMALL_SHARE = 0.1
 MAX_FREQUENCY = 3
-# Evicted entries that are freed at once, and with each one that is stored afterwards.
-EVICTION_SLICE = 2000
+# Evicted entries that are freed at once, before the writer is told, and with each one that
+# is stored afterwards.
+EVICTION_SLICE = 32
 PUT_SLICE = 20
 
 
@@ -39,9 +40,11 @@ class Entry:
         stamp: stamp of the board at which it was last seen to hold.
         expires: loop time in s from which it is not served; infinity for never.
         filled: loop time in s of the fill's dispatch.
+        bodies: functions in SQL or PL/pgSQL have run for it, see `policy.plan.Plan`.
     """
 
     __slots__ = (
+        "bodies",
         "body",
         "counters",
         "description",
@@ -69,8 +72,10 @@ class Entry:
         expires: float = float("inf"),
         seconds: float = 0.0,
         slots: tuple[int, ...] | None = None,
+        bodies: bool = False,
     ) -> None:
         self.key = key
+        self.bodies = bodies
         self.description = description
         self.body = body
         self.granules = granules

@@ -34,6 +34,9 @@ async def relay(board: Switchboard, request: CancelRequest) -> None:
     """
     client = board.find(request.payload)
     if client is not None and client.session is not None:
+        if client.cancel_waiting():
+            # What it was meant for has not been PostgreSQL's.
+            return
         client.session.cancelled = True
     await _send(board, request.raw, _address(client))
 

@@ -66,6 +66,7 @@ class Client(asyncio.Protocol):
         self.session: Session | None = None
         self._straight: Session | None = None
         self._guard: ScramGuard | None = None
+        self._waiting: asyncio.TimerHandle | None = None  # runs while a request is held
         self.upstream: upstream.Upstream | None = None
         # How it ends.
         self._here = False  # the client's transport can still be written to
@@ -112,12 +113,15 @@ class Client(asyncio.Protocol):
                 # It asks for more answers from memory than it reads: memory stays bounded.
                 self.valve.hold(Hold.SELF_SLOW)
             self.flush()
+            if session.held is not None:
+                self._start_waiting()
         if self._statistics.fresh_hits >= TIMED_TOGETHER:
             self._statistics.time_hits(monotonic() - began)
 
     def eof_received(self) -> bool:
         """A half-closed client still gets the replies it waits for."""
         if self.phase is Phase.LIVE and not self._secure:
+            self.end_waiting()
             self._lost()
             return self._here
         return False
@@ -282,6 +286,7 @@ class Client(asyncio.Protocol):
         self.phase = Phase.LIVE
         if link.secure and not self._board.same_certificate(link.transport):
             self._guard = ScramGuard(client_tls=self._secure)
+        session.summon = self._summoned
         session.start(packet, monotonic())
         if self._guard is None:
             self._go_straight()
@@ -324,6 +329,54 @@ class Client(asyncio.Protocol):
             self.failed(error)
             return
         self.flush()
+
+    # --- waiting for another session's fill ------------------------------------
+
+    def _start_waiting(self) -> None:
+        """The session holds a request: it looks again when it is summoned, or in vain then."""
+        self._stop_waiting()
+        loop = asyncio.get_running_loop()
+        seconds = self._board.engine.shared_wait
+        self._waiting = loop.call_later(seconds, self.end_waiting, True)
+
+    def _stop_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+
+    def _summoned(self) -> None:
+        asyncio.get_running_loop().call_soon(self.end_waiting)
+
+    def end_waiting(self, late: bool = False) -> None:
+        """Have the request that is held, if there is one, answered or forwarded now.
+
+        Args:
+            late: it has waited as long as it may.
+        """
+        session = self.session
+        if session is None or session.held is None:
+            return
+        self._stop_waiting()
+        try:
+            session.wake(monotonic(), late=late)
+        except Exception as error:
+            self.failed(error)
+            return
+        self.flush()
+
+    def cancel_waiting(self) -> bool:
+        """The client cancels its request: True where that was still held here."""
+        session = self.session
+        if session is None or session.held is None:
+            return False
+        self._stop_waiting()
+        try:
+            session.cancel_held(monotonic())
+        except Exception as error:
+            self.failed(error)
+            return True
+        self.flush()
+        return True
 
     # --- the way out ----------------------------------------------------------
 
@@ -469,6 +522,7 @@ class Client(asyncio.Protocol):
 
     def _forget_if_over(self) -> None:
         if not self._here and self.upstream is None:
+            self._stop_waiting()
             self.phase = Phase.CLOSED
             if self in self._board.clients:
                 self._board.gone(self)

@@ -33,6 +33,10 @@ class Database:
         self.version = 0
         self.problem: Reason | None = Reason.CATALOG_LOADING
         self.schema_fences = 0
+        # Counts changes of the operators: bodies of functions that a session has run
+        # before one keep those that fitted best then.
+        self.forms = 0
+        self.looked = float("-inf")  # when an unknown name last made it be read again
         self.contexts: dict[Answer, Context] = {}
         # Plans made without a known search_path.
         self.plans: dict[bytes, Plan] = {}

@@ -77,6 +77,9 @@ class Session(Express, ServerSide):
             and self.express(data)
         ):
             return
+        if self.held is not None:
+            # It sends more: its answers come in order, and it does not wait (T3).
+            self.wake(now)
         if self._client_skip:
             taken = min(self._client_skip, len(data))
             self._client_skip -= taken
@@ -216,6 +219,7 @@ class Session(Express, ServerSide):
         self.client_gone = True
         self._batch.clear()
         self._client_buffer = b""
+        self.leave()
         if self.server_gone:
             self.close_client = True
             return
@@ -263,6 +267,9 @@ class Session(Express, ServerSide):
             # fence stays; it matters only where there are login event triggers.
             self.engine.lower(self.startup_fence)
         self.startup_fence = self.relay_fence = None
+        self.leave()
+        for pending in self.pending:
+            self.drop_fill(pending, "lost")
         self.pending.clear()
         for fence in fences:
             self._lower_after_proof(fence)
@@ -303,6 +310,7 @@ class Session(Express, ServerSide):
     def terminate(self, error: HowdahError, now: float) -> None:
         """End the session with one FATAL error to the client."""
         self.now = now
+        self.leave()
         self.terminating = True
         if not self.client_gone:
             self.reply(messages.error_response(error.sqlstate, error.message, hint=error.hint))

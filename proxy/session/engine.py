@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from proxy.cache.fences import ALL, Fence, Granule, LocalBoard
+from proxy.cache.flights import Flights
 from proxy.cache.store import Store
 from proxy.catalog.snapshot import CatalogSnapshot
 from proxy.policy.memo import plan_for
@@ -24,6 +25,7 @@ from proxy.session.statistics import Statistics
 
 if TYPE_CHECKING:
     from proxy.session.core import Session
+    from proxy.session.state import SessionState
 
 # What is remembered of texts and settings; beyond that all of it is forgotten, and
 # found again as it is asked for. Plans: texts per context, bytes of text in all.
@@ -63,6 +65,8 @@ class Engine:
         max_age: seconds after which an entry is not served (`proxied`); None for never.
         statement_limit: longest text that is analysed, in bytes.
         message_limit: longest message that is held until it is complete, in bytes.
+        shared_waiters: sessions that wait for one fill of the same key; 0 for none.
+        shared_wait: seconds that they wait at most; the shell has the timers.
     """
 
     def __init__(
@@ -75,9 +79,13 @@ class Engine:
         shell: Shell | None = None,
         statement_limit: int = 256 * 1024,
         message_limit: int = 1024 * 1024,
+        shared_waiters: int = 100,
+        shared_wait: float = 1.0,
     ) -> None:
         self.store = Store(cache_bytes, entry_limit)
         self.board = LocalBoard()
+        self.shared_wait = shared_wait
+        self.flights: Flights[SessionState] = Flights(self.board, shared_waiters, _summon)
         self.statistics = Statistics()
         self.rules = rules
         self.max_age = max_age
@@ -136,6 +144,8 @@ class Engine:
             return
         if old is not None:
             database.version += 1
+            if snapshot is None or snapshot.operator_set != old.operator_set:
+                database.forms += 1
         if snapshot is not None:
             database.oid = snapshot.database_oid
         self._retire(database)
@@ -307,3 +317,10 @@ class Engine:
         entries = len(self.store)
         self.epoch("flush")
         return entries
+
+
+def _summon(session: SessionState) -> None:
+    """Have a session that waited look again, soon and not in the middle of this."""
+    summon = session.summon
+    if summon is not None:
+        summon()

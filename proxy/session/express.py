@@ -12,9 +12,9 @@ from __future__ import annotations
 from proxy.cache.store import Key
 from proxy.policy.plan import Kind
 from proxy.reasons import Reason
-from proxy.session.extended import ExtendedSide
 from proxy.session.literals import may_say_now
-from proxy.session.state import Pending, Statement
+from proxy.session.records import Pending, Statement
+from proxy.session.shared import Waiting
 from proxy.wire import messages
 
 _EXECUTE = messages.execute(b"") + messages.SYNC
@@ -24,7 +24,7 @@ _ONE_PIECE = 16 * 1024
 _PARSED = messages.PARSE_COMPLETE + messages.BIND_COMPLETE
 
 
-class Express(ExtendedSide):
+class Express(Waiting):
     """Whole-chunk requests. Called only while `hot`, with nothing buffered."""
 
     def express(self, data: bytes) -> bool:
@@ -51,6 +51,8 @@ class Express(ExtendedSide):
         key = (context.id, data)  # type: ignore[union-attr]
         entry = self.engine.store.get(key)
         if entry is None:
+            if self.waits(key, data):
+                return True
             pending = None if data[-1] else self._forward(data, data[5:-1], key, b"")
             if pending is None:
                 return False
@@ -60,7 +62,7 @@ class Express(ExtendedSide):
             self.portals.pop(b"", None)
             return True
         if not self.holds(entry):
-            return False
+            return self.waits(key, data)
         self._reply(b"", entry.description or b"", entry.body, b"")
         self._close_unnamed()
         return True
@@ -83,13 +85,15 @@ class Express(ExtendedSide):
         key = (context.id, statement.source, data[end + 1 : size])  # type: ignore[union-attr]
         entry = self.engine.store.get(key)
         if entry is None:
-            return (
+            return self.waits(key, data) or (
                 statement.upstream
                 and not statement.unusual
                 and self._forward(data, statement.text, key, key[2]) is not None
             )
-        if (describe and entry.description is None) or not self.holds(entry):
+        if describe and entry.description is None:
             return False
+        if not self.holds(entry):
+            return self.waits(key, data)
         description = entry.description if describe else b""
         if self.status != b"I" or self.deferred is not None:
             self.portals[b""] = self.plan(statement.text)
@@ -111,6 +115,8 @@ class Express(ExtendedSide):
         entry = self.engine.store.get(key)
         statement = Statement(b"", data[:parse_size], self.epoch, self.data.version)
         if entry is None:
+            if self.waits(key, data):
+                return True
             if statement.unusual:
                 return False
             pending = self._forward(data, statement.text, key, parameters)
@@ -121,8 +127,10 @@ class Express(ExtendedSide):
             self.statements[b""] = statement
             self.stale_unnamed = False
             return True
-        if (describe and entry.description is None) or not self.holds(entry):
+        if describe and entry.description is None:
             return False
+        if not self.holds(entry):
+            return self.waits(key, data)
         self._define_unnamed(statement)
         description = entry.description if describe else b""
         if self.block:
@@ -147,7 +155,7 @@ class Express(ExtendedSide):
         if context is None or not context.live or self.deferred is not None:
             return None
         plan = context.plans.get(text)
-        if plan is None or plan.flags or plan.closure:
+        if plan is None or plan.flags or plan.closure or plan.bodies:
             return None
         fill, reason = None, plan.reason
         if plan.kind is Kind.READ:

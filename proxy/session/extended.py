@@ -14,8 +14,9 @@ from proxy.policy import memo
 from proxy.policy.plan import Control, Flag, Kind, Plan
 from proxy.reasons import Reason
 from proxy.session.literals import may_say_now
+from proxy.session.records import Pending, Statement
 from proxy.session.requests import ClientSide, command_tag
-from proxy.session.state import Pending, Statement
+from proxy.session.state import confined
 from proxy.wire import messages
 from proxy.wire.framing import HEADER
 
@@ -24,6 +25,8 @@ _PLAIN_EXECUTE = messages.execute(b"")
 _DESCRIBE_PORTAL = messages.message(b"D", b"P\x00")
 # Behind the names of a Bind: no parameters, results as they come, all in text, or in binary.
 _PLAIN_BINDS = frozenset((bytes(6), bytes(4) + b"\x00\x01\x00\x00", bytes(4) + b"\x00\x01\x00\x01"))
+
+_REPLACED = replace(memo.UNKNOWN_STATEMENT, flags=memo.OPAQUE_FLAGS & ~Flag.ISOLATION)
 
 Batch = list[tuple[int, bytes]]
 
@@ -234,6 +237,15 @@ class ExtendedSide(ClientSide):
                 return Plan(Kind.BYPASS, Reason.UNKNOWN_TYPE)
         return plan
 
+    def _plan_of_suspect(self, statement: Statement) -> Plan:
+        """The plan of a statement that opaque code may have replaced.
+
+        What SQL prepares under the same name is a query or DML: it controls no transaction.
+        """
+        plan = self._plan_of(statement)
+        controls = plan.flags & (Flag.MAY_COMMIT | Flag.ISOLATION) and not confined(plan)
+        return memo.UNKNOWN_STATEMENT if controls or not statement.name else _REPLACED
+
     def forward_batch(self, batch: Batch, *, syncs: bool = False) -> None:
         """Send extended messages upstream, whatever the client wrote (R1).
 
@@ -242,13 +254,16 @@ class ExtendedSide(ClientSide):
         """
         if not batch and not syncs:
             return
-        quiet = not self.pending and self.status == b"I" and self.deferred is None
+        quiet = self.quiet
         settings = any(
             kind == P and self.plan(_text_of(message)).flags & Flag.SETTINGS
             for kind, message in batch
         )
         if not settings and batch and self.may_probe():
             self.send_probe()
+        asked = syncs and self._is_lone_commit(batch)
+        if asked:
+            self.ask_touched()
         self.statements_since_probe += 1
         prepared = self._only_prepared()
         if prepared is not None:
@@ -260,6 +275,7 @@ class ExtendedSide(ClientSide):
             prepared.sent = self.now
         before, epoch = self.context, self.epoch
         pending = self._open_pending()
+        pending.asked = asked
         out: list[bytes] = []
         if batch:
             self.send_begin(pending)
@@ -283,6 +299,22 @@ class ExtendedSide(ClientSide):
         self.dispatch(pending)
         out.extend(message for _, message in batch)
         self.send(b"".join(out) if len(out) > 1 else (out[0] if out else b""))
+
+    def _is_lone_commit(self, batch: Batch) -> bool:
+        """Whether the batch is just a COMMIT that a question should go ahead of."""
+        if self.status != b"T" or self.pending or not 2 <= len(batch) <= 4:
+            return False
+        parsed = batch[0][0] == P
+        bound = self._bind_of(batch, 1 if parsed else 0)
+        if bound is None:
+            return False
+        bind = messages.decode_bind(bound)
+        if parsed:
+            name, _ = messages.cut_name(batch[0][1][HEADER:])
+            return name == bind.statement and self.may_ask(self.plan(_text_of(batch[0][1])))
+        # Replaced by opaque code it were no COMMIT, and its tag would say so.
+        known = self.statements.get(bind.statement)
+        return known is not None and self.may_ask(self.plan(known.text))
 
     def forward_long(self, kind: int, prefix: bytes) -> None:
         """An extended message too long to be held begins; the caller sends its bytes.
@@ -357,8 +389,10 @@ class ExtendedSide(ClientSide):
             if known is not None and known.suspect and self.verifying and known.name:
                 plan = memo.UNVERIFIED
                 self.unverified.append(known)
-            elif known is None or known.suspect:
+            elif known is None:
                 plan = memo.UNKNOWN_STATEMENT
+            elif known.suspect:
+                plan = self._plan_of_suspect(known)
             else:
                 plan = self._plan_of(known)
             self.portals[bind.portal] = plan

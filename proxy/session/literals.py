@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 
+from proxy.sql.literals import bytes_say_clock
+
 # PostgreSQL splits such input at every change between letters and other characters
 # ("Date/Time Input Interpretation"), in any case.
 _ANYWHERE = re.compile(rb"now|today|tomorrow|yesterday", re.IGNORECASE)
-_AS_WORD = re.compile(rb"(?<![a-z])(?:now|today|tomorrow|yesterday)(?![a-z])", re.IGNORECASE)
 
 
 def may_say_now(parameters: bytes) -> bool:
@@ -21,7 +22,7 @@ def may_say_now(parameters: bytes) -> bool:
         parameters: a Bind message behind its names. A layout that cannot be read
             counts as saying it.
     """
-    if _ANYWHERE.search(parameters) is None:
+    if _ANYWHERE.search(parameters) is None and b"\\" not in parameters and b'"' not in parameters:
         return False
     try:
         position = 2 + 2 * int.from_bytes(parameters[:2], "big")
@@ -33,7 +34,7 @@ def may_say_now(parameters: bytes) -> bool:
             if length > 0:
                 if position + length > len(parameters):
                     return True
-                if _AS_WORD.search(parameters[position : position + length]):
+                if bytes_say_clock(parameters[position : position + length]):
                     return True
                 position += length
     except IndexError:

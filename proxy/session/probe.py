@@ -38,6 +38,20 @@ _EQ = "OPERATOR(pg_catalog.=)"
 _CAT = "OPERATOR(pg_catalog.||)"
 _TEMP = f"{_EQ} pg_catalog.pg_my_temp_schema()"
 
+# Roles that can write unseen: they run programs, make connections, switch counters off.
+MIGHTY = f"(r.rolsuper OR r.rolname {_EQ} 'pg_execute_server_program')"
+
+# PL/pgSQL's own settings are in pg_settings only where it is loaded, but may be set before.
+_PLPGSQL = f" {_CAT} ';' {_CAT} ".join(
+    f"CASE WHEN COALESCE(pg_catalog.current_setting('plpgsql.{name}', true), '') {_EQ} ''"
+    f" THEN '{default}' ELSE pg_catalog.current_setting('plpgsql.{name}', true) END"
+    for name, default in (
+        ("variable_conflict", "error"),
+        ("check_asserts", "on"),
+        ("extra_errors", "none"),
+    )
+)
+
 PROBE_SQL = f"""SELECT pg_catalog.pg_backend_pid(),
  (SELECT oid FROM pg_catalog.pg_database WHERE datname {_EQ} pg_catalog.current_database()),
  session_user, current_user,
@@ -48,6 +62,9 @@ PROBE_SQL = f"""SELECT pg_catalog.pg_backend_pid(),
  FROM (SELECT name, CASE WHEN setting IS NULL THEN '' ELSE setting END AS value
  FROM pg_catalog.pg_settings
  WHERE NOT name {_EQ} ANY ('{{{_HARMLESS}}}'::pg_catalog.text[])
+ AND NOT (pg_catalog.strpos(name, '.') OPERATOR(pg_catalog.>) 0
+ AND (COALESCE(setting {_EQ} boot_val, false) OR pg_catalog.starts_with(name, 'plpgsql.')))
+ UNION ALL SELECT 'plpgsql', {_PLPGSQL}
  UNION ALL SELECT 'reloaded',
  pg_catalog.date_part('epoch', pg_catalog.pg_conf_load_time())::pg_catalog.text) settings),
  pg_catalog.current_setting('default_transaction_isolation'),
@@ -58,7 +75,9 @@ PROBE_SQL = f"""SELECT pg_catalog.pg_backend_pid(),
  OR EXISTS (SELECT 1 FROM pg_catalog.pg_proc WHERE pronamespace {_TEMP})
  OR EXISTS (SELECT 1 FROM pg_catalog.pg_type WHERE typnamespace {_TEMP}),
  (SELECT oid FROM pg_catalog.pg_roles WHERE rolname {_EQ} session_user),
- (SELECT oid FROM pg_catalog.pg_roles WHERE rolname {_EQ} current_user)
+ (SELECT oid FROM pg_catalog.pg_roles WHERE rolname {_EQ} current_user),
+ EXISTS (SELECT FROM pg_catalog.pg_roles r
+ WHERE {MIGHTY} AND pg_catalog.pg_has_role(session_user, r.oid, 'MEMBER'))
 """.replace("\n", " ")
 
 # Prepared statements of the session: opaque code may have replaced them.
@@ -88,6 +107,7 @@ class Answer:
     """The row, decoded. `identity` is system identifier, timeline, postmaster start.
 
     Roles come as names, for rules, and as OIDs: a name can pass to another role.
+    `mighty` tells whether the login's role, or one that it may take, can write unseen.
     """
 
     pid: int
@@ -104,6 +124,7 @@ class Answer:
     temporary: bool
     login_oid: int = 0
     role_oid: int = 0
+    mighty: bool = True
     statements: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
@@ -133,7 +154,8 @@ def decode(payload: bytes) -> Answer:
             temporary=row[14] == "t",
             login_oid=int(row[15] or 0),
             role_oid=int(row[16] or 0),
-            statements=json.loads(row[17] or "{}") if len(row) > 17 else {},
+            mighty=row[17] != "f",
+            statements=json.loads(row[18] or "{}") if len(row) > 18 else {},
         )
     except (ValueError, IndexError, TypeError) as error:
         raise ProtocolError(f"the answer to the session probe cannot be read: {error}") from error

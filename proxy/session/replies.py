@@ -16,7 +16,8 @@ from proxy.policy.plan import NOTHING, Control, Flag
 from proxy.reasons import Reason
 from proxy.session import probe
 from proxy.session.context import Context
-from proxy.session.state import Pending, SessionState, Statement
+from proxy.session.records import Pending, Statement
+from proxy.session.touched import Touched
 from proxy.wire import messages
 from proxy.wire.framing import HEADER
 
@@ -33,13 +34,14 @@ _TERMINAL = frozenset(b"123TnCIs")
 _HOLD = 256 * 1024
 
 
-class ServerSide(SessionState):
+class ServerSide(Touched):
     """Handles the bytes from PostgreSQL. See `Session.from_server`."""
 
     _server_buffer: bytes = b""
     _server_skip: int = 0  # bytes of the present message that are still to come
     _skip_forward: bool = True
     _skip_fill: int = 0  # its type, if the fill wants the bytes
+    _instead: bytes = b""  # what the client gets in place of a message that it does not see
 
     def from_server(self, data: bytes, now: float) -> None:
         """Take a chunk from PostgreSQL; what the client is to see goes to `to_client`."""
@@ -80,6 +82,9 @@ class ServerSide(SessionState):
             if not forward:
                 self._pass(data, start, position)
                 start = stop
+                if self._instead:
+                    self.to_client.append(self._instead)
+                    self._instead = b""
             if size > end - position:
                 self._server_skip = size - (end - position)
                 self._skip_forward, self._skip_fill = forward, kind if wanted else 0
@@ -129,9 +134,11 @@ class ServerSide(SessionState):
         if kind == 0x45:  # ErrorResponse
             found = messages.fields(payload)
             head.error = (found.get("V", "ERROR"), found.get("C", ""))
+            if head.guard and self.struck is None:
+                self.struck = payload
             return self._error(head), self._offer(head, kind, size)
         if head.hidden:
-            if kind == 0x44 and head.probe_epoch is not None:
+            if kind == 0x44 and (head.question or head.probe_epoch is not None):
                 head.row = payload
             return False, False
         if head.prefix:
@@ -144,6 +151,10 @@ class ServerSide(SessionState):
             head.parsed += 1
         elif kind == 0x43:  # CommandComplete
             head.tag = payload[:-1]
+            if head.asked and self.struck is not None and head.tag == b"ROLLBACK":
+                # What failed was in front of the COMMIT: without it the error were its own.
+                self._instead = messages.message(b"E", self.struck)
+                return False, False
         elif kind == 0x47:  # CopyInResponse
             self._copy_in(head)
         elif kind == 0x57:  # CopyBothResponse
@@ -198,6 +209,9 @@ class ServerSide(SessionState):
         elif name == b"standard_conforming_strings":
             self.standard_strings = value
         elif name in _UNKEYED_PARAMETERS:
+            if name == b"server_version":
+                digits = value.partition(".")[0]
+                self.server_major = int(digits) if digits.isdecimal() else 0
             return
         if self.started and not any(p.flags & Flag.SETTINGS for p in self.pending):
             # A setting has changed that no statement of the client announced: a
@@ -231,7 +245,8 @@ class ServerSide(SessionState):
         head.flags = (head.flags | other.flags) & ~Flag.PLAIN
         head.plans += other.plans
         head.parses += other.parses
-        head.fill = None
+        self.drop_fill(head, "dropped")
+        self.drop_fill(other, "dropped")
         if other.fence is not None:
             if head.fence is None:
                 head.fence = other.fence
@@ -250,11 +265,18 @@ class ServerSide(SessionState):
             self.fatal_seen = True
             return True
         if head.hidden:
-            if code == "57014" and self.cancelled:
+            self.own_left |= head.guard
+            if code == "57014" and self.cancelled and not head.guard:
                 # The cancel struck Howdah's own question: it was meant for the client's.
                 self.cancelled = False
                 self.engine.shell.resend_cancel(self)  # type: ignore[arg-type]
             return False
+        if head.prefix:
+            self.own_left = True
+        if head.prefix and head.cancels and code != "57014":
+            # It may not cancel itself: the client is told what it has asked for.
+            text = "canceling statement due to user request"
+            self._instead = messages.error_response("57014", text, severity="ERROR")
         if head.prefix and head.simple:
             # The BEGIN in front of a Query failed: the Query is skipped up to a Sync.
             self.send(messages.SYNC)
@@ -272,7 +294,7 @@ class ServerSide(SessionState):
             else:
                 self.statements[name] = replaced
         del head.parses[head.parsed :]
-        return True
+        return not self._instead
 
     # ReadyForQuery
 
@@ -280,9 +302,12 @@ class ServerSide(SessionState):
         """`head` has ended; whether the client sees the ReadyForQuery."""
         self.pending.pop(0)
         self.copy_in = self.copy_both = False
-        self.cancelled = False
+        if not head.hidden or not self.pending:
+            self.cancelled = False
         if head.probe_epoch is not None:
             self._probe_answered(head)
+        elif head.question:
+            self.touched = head.row if head.error is None else None
         self._settle(head)
         if self.status == b"I":
             self._transaction_ended()
@@ -310,6 +335,8 @@ class ServerSide(SessionState):
         if fence is not None:
             head.fence = None
             undone = ended and self._known_abort(head)
+            if not undone:
+                self.narrow(head, fence)
             if fence.schema and undone:
                 self.data.schema_fences -= 1
                 self.engine.lower(fence, undone=True)
@@ -369,6 +396,9 @@ class ServerSide(SessionState):
         if answer is not None:
             if answer.pid != self.backend_pid:
                 self.pooled = True
+            # Another session_user than the login's hides what the login may do.
+            self.mighty = answer.mighty or answer.login_role != self.user
+            self.mighty_version = self.data.version
             if verifying:
                 self._clear_suspects(answer)
         if any(one.suspect or self._changes_settings(one) for one in unverified):
@@ -380,6 +410,7 @@ class ServerSide(SessionState):
         self.context = self.path_context = context
         if context is None:
             return
+        self.settings_seen(context)
         if head.probe_epoch == 0 and self.login_context is None:
             self.login_context = context
         if self.learning is not None and self.learning.learn is not None:
@@ -389,6 +420,7 @@ class ServerSide(SessionState):
     def _answer_of(self, head: Pending) -> probe.Answer | None:
         """The answer to the probe; None where there is none."""
         if head.error is not None or head.row is None:
+            self.probe_left = True
             if head.error is None or head.error[1] != "57014":
                 self.probe_failures += 1
             return None
@@ -420,6 +452,7 @@ class ServerSide(SessionState):
         if head.error is not None:
             fill.reject("error")
         entry = fill.admit(self.engine.board, self.engine.store, self.now)
+        self.engine.flights.land(fill)
         if entry is None:
             self.engine.statistics.reject(fill.rejected or "unknown")
         else:

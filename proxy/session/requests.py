@@ -15,7 +15,8 @@ from proxy.policy import memo
 from proxy.policy.plan import Control, Flag, Kind, Plan
 from proxy.reasons import Reason
 from proxy.session.context import Context
-from proxy.session.state import Pending, SessionState
+from proxy.session.records import Pending
+from proxy.session.touched import Touched
 from proxy.wire import messages
 from proxy.wire.framing import HEADER
 
@@ -28,7 +29,7 @@ _BEGINS = re.compile(rb"\s*(?:BEGIN|START)\b", re.IGNORECASE)
 _LEARNED_TEXT = 256
 
 
-class ClientSide(SessionState):
+class ClientSide(Touched):
     """Handles whole requests of the client. See `Session.from_client`."""
 
     # Simple protocol
@@ -63,12 +64,16 @@ class ClientSide(SessionState):
                 reason = obstacle or Reason.SESSION_UNKNOWN
         if not plan.flags & Flag.SETTINGS and self.may_probe():
             self.send_probe()
+        asked = self.may_ask(plan)
+        if asked:
+            self.ask_touched()
         self.statements_since_probe += 1
         before = self.context
         epoch = self.epoch
-        quiet = not self.pending and self.status == b"I" and self.deferred is None
+        quiet = self.quiet
         pending = self.simple_pending()
         pending.fill, pending.context = fill, before
+        pending.asked = asked
         pending.plans.append(("miss" if fill else self.outcome(plan), reason))
         self.note(pending, plan, message[HEADER:-1])
         if quiet:
@@ -112,7 +117,7 @@ class ClientSide(SessionState):
             if not board.holds(entry.slots, entry.counters):
                 return False
             entry.stamp = board.stamp
-        if self.now >= entry.expires:
+        if self.now >= entry.expires or (entry.bodies and self.keeps_other_plans()):
             return False
         if entry.frequency < MAX_FREQUENCY:
             entry.frequency += 1
@@ -139,6 +144,8 @@ class ClientSide(SessionState):
     def fill(self, context: Context, plan: Plan, key: Key) -> tuple[Fill | None, Reason]:
         """Prepare to record the answer of a read that could have been a hit (F5)."""
         engine = self.engine
+        if plan.bodies and self.keeps_other_plans():
+            return None, Reason.FUNCTIONS_STALE
         granules, slots = self.places_of(context, plan)
         counters = engine.board.record(slots)
         if counters is None:
@@ -157,7 +164,9 @@ class ClientSide(SessionState):
             dispatched=self.now,
             expires=self.now + min(lifetimes, default=float("inf")),
             limit=engine.store.entry_limit,
+            bodies=plan.bodies,
         )
+        engine.flights.depart(fill)
         return fill, reason
 
     # Transaction control

@@ -8,15 +8,17 @@ All that decides whether a session may be answered from memory is in this file
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from proxy.cache.fences import ALL, Fence, Granule, slot_of
-from proxy.cache.fills import Fill
 from proxy.policy import memo
 from proxy.policy.plan import NOTHING, Closure, Control, Flag, Kind, Plan
 from proxy.reasons import Reason
 from proxy.session import probe
 from proxy.session.context import Context, Database
+from proxy.session.records import Pending, Statement
+from proxy.session.sqlprepared import SqlPrepared
 from proxy.wire import messages
 
 if TYPE_CHECKING:
@@ -33,7 +35,17 @@ SINGLE_BYTE_ENCODINGS = frozenset(
 
 
 EARLY_LIMIT = 1000  # texts
+MIXED = object()  # several settings, or unknown ones
+# Beside `Flag`: the transaction has run known DDL, so that no question narrows its closure.
+UNASKABLE = 1 << 30
+# It holds something else that may commit than one statement of a known kind: inside an
+# explicit transaction no function, procedure or DO block can commit.
+UNCONFINED = 1 << 31
 OWN_NAME = b"howdah"  # of statements and portals that the client does not know
+
+# What a cancelled request fails with that PostgreSQL has not had: its own words, and the
+# status that it leaves.
+SELF_CANCEL = b"SELECT pg_catalog.pg_cancel_backend(pg_catalog.pg_backend_pid())"
 
 # On a replication connection PostgreSQL hands texts that begin like this to another
 # parser ("Streaming Replication Protocol"); none of these commands writes a table.
@@ -43,139 +55,6 @@ _REPLICATION_COMMAND = re.compile(
     re.IGNORECASE,
 )
 _REPLICATION_PLAN = Plan(Kind.OTHER, Reason.REPLICATION)
-
-
-# Built-in types of parameters that neither run code nor read the clock, and their arrays.
-_USUAL_TYPES = frozenset(
-    (0, 16, 17, 18, 19, 20, 21, 23, 25, 26, 114, 650, 700, 701, 705, 829, 869, 1042, 1043)
-    + (1082, 1114, 1184, 1186, 1560, 1562, 1700, 2950, 3802)
-    + (199, 1000, 1001, 1002, 1003, 1005, 1007, 1009, 1014, 1015, 1016, 1021, 1022, 1028)
-    + (1041, 1115, 1182, 1185, 1187, 1231, 2951, 3807)
-)
-
-
-def _unusual_types(tail: bytes) -> tuple[int, ...]:
-    """The parameter types at the end of a Parse message that are not plain built-in ones."""
-    if len(tail) <= 2:
-        return ()
-    oids = (int.from_bytes(tail[i : i + 4], "big") for i in range(2, len(tail), 4))
-    return tuple(oid for oid in oids if oid not in _USUAL_TYPES)
-
-
-class Statement:
-    """A prepared statement, named or not, as the client knows it.
-
-    Attributes:
-        source: the Parse message behind the name: text, zero, parameter types. Part of the key.
-        epoch, version: of settings and schema at its Parse (K1).
-        upstream: whether PostgreSQL has it; an unnamed one that was answered from
-            memory is sent there only when it is needed (R2).
-        unusual: declared parameter types, as OIDs, that need a look at the catalog.
-        suspect: opaque code has run since and may have replaced it.
-    """
-
-    __slots__ = (
-        "epoch",
-        "message",
-        "name",
-        "source",
-        "suspect",
-        "text",
-        "unusual",
-        "upstream",
-        "version",
-    )
-
-    def __init__(self, name: bytes, message: bytes, epoch: int, version: int) -> None:
-        self.name = name
-        self.message = message
-        self.source = message[6 + len(name) :]
-        end = self.source.find(b"\x00")
-        self.text = self.source[:end] if end >= 0 else self.source
-        self.unusual = _unusual_types(self.source[end + 1 :]) if end >= 0 else ()
-        self.epoch = epoch
-        self.version = version
-        self.upstream = False
-        self.suspect = False
-
-
-class Pending:
-    """What upstream owes up to one ReadyForQuery.
-
-    Attributes:
-        hidden: a request of Howdah's own; its replies do not reach the client.
-        prefix: types of replies, in order, that answer messages which Howdah put
-            in front of the client's; they are dropped.
-        fence, closure, flags: what the request can write, see `SessionState.dispatch`.
-        parses: statements defined by it, with what they replaced, in order.
-    """
-
-    __slots__ = (
-        "autocommit",
-        "before",
-        "before_epoch",
-        "begins",
-        "closure",
-        "context",
-        "control",
-        "data_ended",
-        "error",
-        "expected",
-        "fence",
-        "fill",
-        "flags",
-        "hidden",
-        "learn",
-        "mixed",
-        "noted",
-        "parsed",
-        "parses",
-        "plans",
-        "prefix",
-        "probe_epoch",
-        "received",
-        "row",
-        "sent",
-        "simple",
-        "synced",
-        "tag",
-    )
-
-    def __init__(self, sent: float, *, hidden: bool = False) -> None:
-        self.sent = sent
-        self.hidden = hidden
-        self.prefix: list[int] = []
-        self.fence: Fence | None = None
-        self.closure: Closure = NOTHING
-        self.flags: int = Flag.PLAIN
-        self.fill: Fill | None = None
-        self.context: Context | None = None
-        self.plans: list[tuple[str, Reason]] = []
-        self.parses: list[tuple[bytes, Statement | None]] = []
-        self.parsed = 0
-        self.error: tuple[str, str] | None = None
-        self.tag = b""
-        self.synced = False
-        self.data_ended = False  # CopyDone or CopyFail was sent behind it
-        self.autocommit = True
-        self.begins = False  # a deferred BEGIN travels in front of it
-        self.simple = False  # a Query, not a batch of extended messages
-        self.probe_epoch: int | None = None
-        self.row: bytes | None = None
-        # (key of the transition, context before): a SET whose effect is known or to be learned.
-        self.learn: tuple[int, int, bytes] | None = None
-        self.before: Context | None = None
-        self.before_epoch = 0
-        self.noted = 0  # plans that it executes
-        self.control = Control.NONE  # of the only one
-        # Extended messages sent, and answered so far; see `simple_pending`.
-        self.expected = self.received = 0
-        self.mixed = False
-
-    @property
-    def passes(self) -> bool:
-        """Whether rows go to the client without being looked at."""
-        return self.fill is None and self.synced and not (self.hidden or self.prefix or self.mixed)
 
 
 class SessionState:
@@ -238,6 +117,14 @@ class SessionState:
         self.closure: Closure = NOTHING  # what the open transaction has written
         self.closure_flags: int = Flag.NONE
         self.closure_version = 0
+        # The answer to the question before COMMIT, and the error of the savepoint around
+        # it, as a payload: the transaction has failed in front of its COMMIT.
+        self.touched: bytes | None = None
+        self.struck: bytes | None = None
+        # Whether the login's role can act unseen, as the probe has told at this version.
+        self.mighty = True
+        self.mighty_version = -1
+        self.server_major = 0  # of server_version; 0 while it is unknown
         self.blocked: Reason | None = None  # why this transaction gets no hits any more (T1)
         self.hits_in_block = False
         self.snapshot_in_block = False  # PostgreSQL itself has run a query in it
@@ -245,12 +132,25 @@ class SessionState:
         # Requests.
         self.pending: list[Pending] = []
         self.statements: dict[bytes, Statement] = {}
+        self.sql_prepared = SqlPrepared()
+        # The settings under which functions in SQL or PL/pgSQL have first run: plans that
+        # they made are kept by the session. None if none has run.
+        self.formed: object = None
+        self.forming = False  # the probe that is on its way will tell
         self.portals: dict[bytes, Plan] = {}
         self.stale_unnamed = False  # upstream still has an unnamed statement that is gone
         self.ghost_portal: bytes | None = None  # Bind (or b"") that upstream has not seen
         self.copy_in = False
         self.copy_both = False
         self.hot = False
+        # A request that waits for another session's fill of its key; see `shared.py`.
+        self.held: bytes | None = None
+        # Its client has cancelled it meanwhile.
+        self.cancels_held = False
+        # An error has struck a statement of Howdah's own, which is still there.
+        self.own_left = self.probe_left = False
+        # Set by the shell: has `wake` called soon.
+        self.summon: Callable[[], None] | None = None
         self.last_upstream = 0.0
         self.idle_timeout: float | None = None  # PostgreSQL's, in s; see `after_hit`
 
@@ -273,9 +173,19 @@ class SessionState:
         return self.deferred is not None or self.status != b"I"
 
     @property
+    def quiet(self) -> bool:
+        """Nothing of the client's is outstanding: what comes now acts on known settings.
+
+        A request of Howdah's own that is whole changes none of them.
+        """
+        if self.status != b"I" or self.deferred is not None:
+            return False
+        return all(waiting.hidden and waiting.synced for waiting in self.pending)
+
+    @property
     def idle(self) -> bool:
         """Nothing outstanding and no transaction open: it may be ended politely."""
-        return self.started and not self.pending and not self.block
+        return self.started and not self.pending and not self.block and self.held is None
 
     @property
     def waiting(self) -> bool:
@@ -347,7 +257,22 @@ class SessionState:
         context = self.context or self.path_context
         if anywhere or (context is not None and not context.live):
             context = None
-        return self.engine.plan(text, self.data, context)
+        found = self.engine.plan(text, self.data, context)
+        if found.flags & Flag.UNKNOWN_NAME:
+            self._look_again()
+        if found.prepared is not None:
+            self.sql_prepared.prepare(found.dropped or (), text)
+        elif found.executes:
+            return self.sql_prepared.execute(
+                found, self.statements, lambda text: self.engine.plan(text, self.data, None)
+            )
+        return found
+
+    def _look_again(self) -> None:
+        """The text names what the catalog does not hold: others may have made it."""
+        if self.now - self.data.looked > 1.0:
+            self.data.looked = self.now
+            self.engine.shell.reload_catalog(self.data.name, lambda: None)
 
     def places_of(
         self, context: Context, plan: Plan
@@ -388,6 +313,12 @@ class SessionState:
         if not flags & Flag.PLAIN and (plan.closure or flags & Flag.MAY_COMMIT):
             pending.flags &= ~Flag.PLAIN
         pending.flags |= flags & ~Flag.PLAIN
+        if plan.bodies and plan.reason is not Reason.CATALOG_LOADING:
+            self.runs_bodies(alone=not flags & Flag.SETTINGS)
+        if plan.reason is Reason.DDL:
+            pending.flags |= UNASKABLE
+        if flags & Flag.MAY_COMMIT and not confined(plan):
+            pending.flags |= UNCONFINED
         if flags & Flag.SETTINGS:
             asked = any(earlier.probe_epoch is not None for earlier in self.pending)
             early = plan.reason is Reason.CATALOG_LOADING and text is not None and not asked
@@ -408,8 +339,44 @@ class SessionState:
             elif flags & Flag.ISOLATION:
                 self.blocked = Reason.ISOLATION
 
+    def runs_bodies(self, *, alone: bool = True) -> None:
+        """Functions run, and the session keeps their plans (K1).
+
+        Args:
+            alone: nothing that runs with them may change settings.
+        """
+        if self.context is not None and alone:
+            self._formed_under(self.context)
+        elif alone and any(earlier.probe_epoch == self.epoch for earlier in self.pending):
+            self.forming = True  # the answer that is on its way says under what
+        else:
+            self.formed = MIXED
+
+    def _formed_under(self, context: Context) -> None:
+        form = (context.answer, self.data.forms)
+        if self.formed is None:
+            self.formed = form
+        elif self.formed != form:
+            self.formed = MIXED
+
+    def settings_seen(self, context: Context) -> None:
+        """A probe has shown the settings as they have been since it was sent."""
+        if self.forming:
+            self.forming = False
+            self._formed_under(context)
+
+    def keeps_other_plans(self) -> bool:
+        """Whether functions may answer as they would have under other settings (K1)."""
+        formed = self.formed
+        if formed is None:
+            return self.forming
+        return self.context is None or formed != (self.context.answer, self.data.forms)
+
     def forget_settings(self, *, path: bool) -> None:
         """From here on the settings are unknown, and with `path` how names resolve (K3)."""
+        if self.forming:
+            self.forming = False
+            self.formed = MIXED
         self.epochs += 1
         self.epoch = self.epochs
         self.context = None
@@ -424,6 +391,7 @@ class SessionState:
             statement.suspect = True
 
     def _forget_statements(self, plan: Plan) -> None:
+        self.sql_prepared.forget(plan)
         if plan.flags & Flag.OPAQUE:
             self.suspect_all()
             self.verifying = False  # a probe on its way shows what was before
@@ -457,7 +425,7 @@ class SessionState:
         alone = all(earlier is pending or earlier.hidden for earlier in self.pending)
         explicit = alone and (self.status != b"I" or pending.begins)
         pending.autocommit = alone and not explicit
-        if explicit and not pending.flags & Flag.MAY_COMMIT:
+        if explicit and not self._may_commit(pending):
             return
         if self.closure_version != self.data.version:
             # The schema has changed since the closure was computed (F12).
@@ -477,6 +445,34 @@ class SessionState:
         if schema and not pending.fence.schema:
             pending.fence.schema = True
             self.engine.schema_up(self.data)
+
+    def _may_commit(self, pending: Pending) -> bool:
+        """Whether what `pending` runs inside an explicit transaction can be seen by others.
+
+        Opaque code cannot commit there, so nothing is seen before the COMMIT; unless it
+        can write through connections of its own.
+        """
+        flags = pending.flags
+        if not flags & Flag.MAY_COMMIT:
+            return False
+        return bool(flags & UNCONFINED) or not self.trusted
+
+    @property
+    def trusted(self) -> bool:
+        """Whether all that this session's code writes is written by its backend, and seen.
+
+        A role that can run programs, load code or make connections is not trusted, nor
+        is a database that has code which does; nor what is not known.
+        """
+        data = self.data
+        snapshot = data.snapshot
+        return (
+            snapshot is not None
+            and not self.mighty
+            and self.mighty_version == data.version
+            and not data.schema_fences
+            and not getattr(snapshot, "other_writers", True)
+        )
 
     def new_pending(self, *, hidden: bool = False) -> Pending:
         pending = Pending(self.now, hidden=hidden)
@@ -505,13 +501,19 @@ class SessionState:
     def send_probe(self) -> None:
         """Ask the backend who it is, in front of what follows (K1-K4)."""
         early, self.early = self.early, []
-        if any(self.plan(text, anywhere=True).flags & Flag.SETTINGS for text in early):
+        plans = [self.plan(text, anywhere=True) for text in early]
+        if any(plan.bodies for plan in plans):
+            self.formed = MIXED
+        if any(plan.flags & Flag.SETTINGS for plan in plans):
             self.forget_settings(path=True)
         pending = self.new_pending(hidden=True)
         pending.probe_epoch = self.epoch
         self.statements_since_probe = 0
         suspects = any(statement.suspect for statement in self.statements.values())
         self.verifying = suspects
+        if self.probe_left:
+            self.send(messages.close(b"S", probe.NAME))
+            self.probe_left = False
         self.send(probe.PROBE_WITH_STATEMENTS if suspects else probe.PROBE)
 
     def may_probe(self) -> bool:
@@ -524,6 +526,13 @@ class SessionState:
             return False
         return self.statements_since_probe >= (1 << min(self.probes_in_vain, 8)) - 1
 
+    def drop_fill(self, pending: Pending, cause: str) -> None:
+        """The answer of `pending` is not recorded after all; who waits for it looks again."""
+        fill, pending.fill = pending.fill, None
+        if fill is not None:
+            fill.reject(cause)
+            self.engine.flights.land(fill)
+
     def send_begin(self, pending: Pending) -> None:
         """Put the BEGIN that was answered locally in front of `pending`'s request (T2).
 
@@ -531,17 +540,23 @@ class SessionState:
         it fail, PostgreSQL skips what follows, and nothing runs outside of the
         transaction that the client believes in.
         """
-        if self.deferred is None:
-            return
-        self.inject(pending, self.deferred, b"12C33")
-        pending.begins = True
-        self.deferred = None
+        if self.deferred is not None:
+            self.inject(pending, self.deferred, b"12C33")
+            pending.begins = True
+            self.deferred = None
+        if self.cancels_held:
+            self.inject(pending, SELF_CANCEL, b"12DC33")
+            pending.cancels = True
 
     def inject(self, pending: Pending, text: bytes, replies: bytes) -> None:
         """Run a statement of Howdah's own in front of a request; its replies are dropped.
 
         Under a name of its own: the client's unnamed statement and portal stay as they are.
         """
+        if self.own_left:
+            self.send(messages.close(b"S", OWN_NAME))
+            pending.prefix += b"3"
+            self.own_left = False
         self.send(
             messages.parse(OWN_NAME, text)
             + messages.bind(OWN_NAME, OWN_NAME)
@@ -556,3 +571,8 @@ class SessionState:
         if plan.kind is Kind.READ or plan.kind is Kind.BYPASS:
             return "bypass"
         return "write" if plan.kind is Kind.WRITE else "other"
+
+
+def confined(plan: Plan) -> bool:
+    """Whether a plan stands for one opaque statement that was parsed: no COMMIT is in it."""
+    return bool(plan.flags & Flag.OPAQUE) and not plan.flags & (Flag.SEVERAL | Flag.ISOLATION)

@@ -168,19 +168,26 @@ class Player:
         role: str = "app",
         settings: str = "default",
         database: str = "shop",
+        mighty: str = "f",
+        idle: str = "0",
     ) -> None:
         self.engine = engine
+        self.idle = idle
+        self.mighty = mighty
         self.now = 100.0
         self.pid = 1000 + number
         self.role = role
         self.settings = settings
         self.session = Session(engine, number)
+        self.summoned = 0  # how often the core has asked to be woken
+        self.session.summon = self._summoned
         parameters = {"user": role, "database": database}
         self.session.start(StartupPacket(3, 0, parameters, b""), self.now)
         self.server(
             messages.message(b"R", bytes(4))
             + messages.message(b"S", b"client_encoding\0UTF8\0")
             + messages.message(b"S", b"standard_conforming_strings\0on\0")
+            + messages.message(b"S", b"server_version\x0018.1\0")
             + messages.message(b"K", self.pid.to_bytes(4, "big") + b"key!")
             + ready()
         )
@@ -206,12 +213,13 @@ class Player:
             '["pg_catalog", "public"]',
             self.settings,
             isolation,
-            "0",
+            self.idle,
             "0",
             "0",
             temporary,
             "10",
             "10",
+            self.mighty,
             *more,
         )
 
@@ -234,6 +242,20 @@ class Player:
 
     def query(self, text: str) -> None:
         self.client(messages.query(text.encode()))
+
+    def _summoned(self) -> None:
+        self.summoned += 1
+
+    @property
+    def waiting(self) -> bool:
+        """Whether its request waits for another session's answer."""
+        return self.session.held is not None
+
+    def wake(self, *, late: bool = False) -> None:
+        """The shell does what it was asked for, or its timer has run out."""
+        assert late or self.summoned
+        self.summoned = 0
+        self.session.wake(self.now, late=late)
 
     def ended(self) -> bool:
         """Whether the upstream is to be closed."""
@@ -281,9 +303,17 @@ def shop(**more: Any) -> CatalogSnapshot:
     return CatalogSnapshot(**(settings | more))
 
 
-def engine(*, max_age: float | None = 60.0, cache_bytes: int = 1_000_000) -> Engine:
+def engine(
+    *, max_age: float | None = 60.0, cache_bytes: int = 1_000_000, shared_waiters: int = 100
+) -> Engine:
     """An engine that knows the server and the shop's catalog."""
-    made = Engine(cache_bytes=cache_bytes, entry_limit=100_000, max_age=max_age, shell=Shell())
+    made = Engine(
+        cache_bytes=cache_bytes,
+        entry_limit=100_000,
+        max_age=max_age,
+        shell=Shell(),
+        shared_waiters=shared_waiters,
+    )
     made.identity_seen(IDENTITY)
     made.install("shop", shop())
     return made

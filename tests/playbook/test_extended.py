@@ -573,7 +573,7 @@ def test_a_suspect_statement_is_verified_by_the_probe_in_front(shared: Engine, s
     player = Player(shared)
     player.client(messages.parse(b"s", READ) + messages.SYNC)
     player.server(PARSED + ready())
-    player.query("DO $$ begin perform 1; end $$")
+    player.query("DO $$ begin execute current_setting('app.a'); end $$")
     player.server(complete("DO") + ready())
     player.clear()
     shell = shared.shell
@@ -596,11 +596,11 @@ def test_opaque_code_behind_the_probe_keeps_statements_suspect(shared: Engine) -
     player = Player(shared)
     player.client(messages.parse(b"s", READ) + messages.SYNC)
     player.server(PARSED + ready())
-    player.query("DO $$ begin perform 1; end $$")
+    player.query("DO $$ begin execute current_setting('app.a'); end $$")
     player.server(complete("DO") + ready())
     player.session.statements_since_probe = 100
     player.query("SELECT x FROM t")
-    player.query("DO $$ begin perform 2; end $$")
+    player.query("DO $$ begin execute current_setting('app.b'); end $$")
     player.client(bind(b"1", b"s") + EXECUTE + messages.SYNC)
     player.probed(statements=json.dumps({"s": md5(READ).hexdigest()}))
     assert player.session.statements[b"s"].suspect

@@ -121,3 +121,45 @@ def test_against_a_model(steps: list[tuple[str, int]]) -> None:
             board.down(fence, undone=action == "a")
             committed = committed or action != "a"
         assert board.holds(SLOTS, counters) == (not up and not committed)
+
+
+def test_narrowing_leaves_the_rest_as_it_was() -> None:
+    board = LocalBoard()
+    on_a, on_b = (tuple(map(slot_of, (ALL, granule))) for granule in (A, B))
+    before_a, before_b = board.record(on_a), board.record(on_b)
+    assert before_a is not None
+    assert before_b is not None
+    fence = board.up((ALL,), Reason.FENCED, "w", 0.0)
+    stamp = board.stamp
+    assert board.narrow(fence, (A,)) == {A}
+    assert board.stamp != stamp
+    assert board.holds(on_b, before_b)
+    assert board.record(on_a) is None, "it still stands there"
+    board.down(fence)
+    assert board.holds(on_b, before_b)
+    assert board.record(on_a) is not None
+    assert not board.holds(on_a, before_a)
+
+
+def test_narrowing_within_what_it_covered() -> None:
+    board = LocalBoard()
+    counters = board.record(map(slot_of, (A, B)))
+    fence = board.up((A, B), Reason.FENCED, "w", 0.0)
+    board.narrow(fence, (B,))
+    board.down(fence, undone=True)
+    assert board.record(map(slot_of, (A, B))) == counters
+
+
+def test_who_listens_hears_of_fences_that_stand() -> None:
+    board = LocalBoard()
+    heard: list[frozenset[int]] = []
+
+    def listen(slots: frozenset[int]) -> None:
+        assert board.record(slots) is None
+        heard.append(slots)
+
+    board.raised = listen
+    fence = board.up((A,), Reason.FENCED, "w", 0.0)
+    board.widen(fence, (A, B))
+    board.down(fence)
+    assert heard == [{slot_of(A)}, {slot_of(B)}]

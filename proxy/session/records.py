@@ -1,0 +1,153 @@
+"""What a session keeps of each statement that is prepared and each reply that is owed.
+
+What lives here: two records, and what their fields mean. What must not: rules; those
+that read them stand in `state.py`.
+"""
+
+from __future__ import annotations
+
+from proxy.cache.fences import Fence
+from proxy.cache.fills import Fill
+from proxy.policy.plan import NOTHING, Closure, Control, Flag
+from proxy.reasons import Reason
+from proxy.session.context import Context
+
+# Built-in types of parameters that neither run code nor read the clock, and their arrays.
+_USUAL_TYPES = frozenset(
+    (0, 16, 17, 18, 19, 20, 21, 23, 25, 26, 114, 650, 700, 701, 705, 829, 869, 1042, 1043)
+    + (1082, 1114, 1184, 1186, 1560, 1562, 1700, 2950, 3802)
+    + (199, 1000, 1001, 1002, 1003, 1005, 1007, 1009, 1014, 1015, 1016, 1021, 1022, 1028)
+    + (1041, 1115, 1182, 1185, 1187, 1231, 2951, 3807)
+)
+
+
+def _unusual_types(tail: bytes) -> tuple[int, ...]:
+    """The parameter types at the end of a Parse message that are not plain built-in ones."""
+    if len(tail) <= 2:
+        return ()
+    oids = (int.from_bytes(tail[i : i + 4], "big") for i in range(2, len(tail), 4))
+    return tuple(oid for oid in oids if oid not in _USUAL_TYPES)
+
+
+class Statement:
+    """A prepared statement, named or not, as the client knows it.
+
+    Attributes:
+        source: the Parse message behind the name: text, zero, parameter types. Part of the key.
+        epoch, version: of settings and schema at its Parse (K1).
+        upstream: whether PostgreSQL has it; an unnamed one that was answered from
+            memory is sent there only when it is needed (R2).
+        unusual: declared parameter types, as OIDs, that need a look at the catalog.
+        suspect: opaque code has run since and may have replaced it.
+    """
+
+    __slots__ = (
+        "epoch",
+        "message",
+        "name",
+        "source",
+        "suspect",
+        "text",
+        "unusual",
+        "upstream",
+        "version",
+    )
+
+    def __init__(self, name: bytes, message: bytes, epoch: int, version: int) -> None:
+        self.name = name
+        self.message = message
+        self.source = message[6 + len(name) :]
+        end = self.source.find(b"\x00")
+        self.text = self.source[:end] if end >= 0 else self.source
+        self.unusual = _unusual_types(self.source[end + 1 :]) if end >= 0 else ()
+        self.epoch = epoch
+        self.version = version
+        self.upstream = False
+        self.suspect = False
+
+
+class Pending:
+    """What upstream owes up to one ReadyForQuery.
+
+    Attributes:
+        hidden: a request of Howdah's own; its replies do not reach the client.
+        prefix: types of replies, in order, that answer messages which Howdah put
+            in front of the client's; they are dropped.
+        fence, closure, flags: what the request can write, see `SessionState.dispatch`.
+        asked: a COMMIT that the question in `touched.py` went ahead of.
+        guard, question: hidden ones, the savepoint around that question and itself.
+        parses: statements defined by it, with what they replaced, in order.
+    """
+
+    __slots__ = (
+        "asked",
+        "autocommit",
+        "before",
+        "before_epoch",
+        "begins",
+        "cancels",
+        "closure",
+        "context",
+        "control",
+        "data_ended",
+        "error",
+        "expected",
+        "fence",
+        "fill",
+        "flags",
+        "guard",
+        "hidden",
+        "learn",
+        "mixed",
+        "noted",
+        "parsed",
+        "parses",
+        "plans",
+        "prefix",
+        "probe_epoch",
+        "question",
+        "received",
+        "row",
+        "sent",
+        "simple",
+        "synced",
+        "tag",
+    )
+
+    def __init__(self, sent: float, *, hidden: bool = False) -> None:
+        self.sent = sent
+        self.hidden = hidden
+        self.prefix: list[int] = []
+        self.fence: Fence | None = None
+        self.closure: Closure = NOTHING
+        self.flags: int = Flag.PLAIN
+        self.fill: Fill | None = None
+        self.context: Context | None = None
+        self.plans: list[tuple[str, Reason]] = []
+        self.parses: list[tuple[bytes, Statement | None]] = []
+        self.parsed = 0
+        self.error: tuple[str, str] | None = None
+        self.tag = b""
+        self.synced = False
+        self.data_ended = False  # CopyDone or CopyFail was sent behind it
+        self.autocommit = True
+        self.begins = False  # a deferred BEGIN travels in front of it
+        self.simple = False  # a Query, not a batch of extended messages
+        self.probe_epoch: int | None = None
+        self.row: bytes | None = None
+        # (key of the transition, context before): a SET whose effect is known or to be learned.
+        self.learn: tuple[int, int, bytes] | None = None
+        self.before: Context | None = None
+        self.before_epoch = 0
+        self.noted = 0  # plans that it executes
+        self.control = Control.NONE  # of the only one
+        # Extended messages sent, and answered so far; see `simple_pending`.
+        self.expected = self.received = 0
+        self.mixed = False
+        self.asked = self.guard = self.question = False
+        self.cancels = False  # it fails by itself, see `SELF_CANCEL`
+
+    @property
+    def passes(self) -> bool:
+        """Whether rows go to the client without being looked at."""
+        return self.fill is None and self.synced and not (self.hidden or self.prefix or self.mixed)
