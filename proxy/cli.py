@@ -73,6 +73,8 @@ def serve(
     max_age: Annotated[str | None, _flag("max_age")] = None,
     cache_size: Annotated[str | None, _flag("cache_size")] = None,
     entry_limit: Annotated[str | None, _flag("entry_limit")] = None,
+    shared_wait: Annotated[str | None, _flag("shared_wait")] = None,
+    shared_waiters: Annotated[str | None, _flag("shared_waiters")] = None,
     admin_roles: Annotated[str | None, _flag("admin_roles")] = None,
     tls_certificate: Annotated[str | None, _flag("tls_certificate")] = None,
     tls_key: Annotated[str | None, _flag("tls_key")] = None,
@@ -128,6 +130,74 @@ def demo(
     from proxy.demo.run import run
 
     raise typer.Exit(run(once=once, rows=rows, listen=listen, http=http))
+
+
+@app.command()
+def consistency(
+    through: Annotated[
+        str,
+        typer.Option("--through", metavar="URL", help="What is checked: a Howdah, any proxy."),
+    ],
+    direct: Annotated[
+        str,
+        typer.Option("--direct", metavar="URL", help="The same database at PostgreSQL itself."),
+    ],
+    http: Annotated[
+        str | None,
+        typer.Option("--http", metavar="ADDRESS", help="Howdah's metrics, to tell the hits."),
+    ] = None,
+    seconds: Annotated[float, typer.Option("--seconds", help="How long.", min=1.0)] = 60.0,
+    clients: Annotated[int, typer.Option("--clients", help="Connections.", min=1)] = 24,
+    seed: Annotated[int, typer.Option("--seed", help="Of all that is left to chance.")] = 1,
+    schema: Annotated[
+        str, typer.Option("--schema", help="Made for the run and removed after it.")
+    ] = "howdah_consistency",
+    workload: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--workload", help="registers, bank, rows, lists; can be repeated.", show_default="all"
+        ),
+    ] = None,
+    bypass: Annotated[
+        float, typer.Option("--bypass", help="Share of writes past it.", min=0.0, max=1.0)
+    ] = 0.0,
+    max_staleness: Annotated[
+        float, typer.Option("--max-staleness", help="For those writes, in ms.", min=0.0)
+    ] = 0.0,
+    chaos: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--chaos",
+            help="terminate (backends), reset (clients); can be repeated.",
+            show_default="none",
+        ),
+    ] = None,
+    chaos_every: Annotated[
+        float, typer.Option("--chaos-every", help="Seconds between faults.", min=0.1)
+    ] = 10.0,
+    chaos_command: Annotated[
+        str | None,
+        typer.Option("--chaos-command", metavar="COMMAND", help="Run by a shell each time, too."),
+    ] = None,
+    stop_at_first: Annotated[
+        bool, typer.Option("--stop-at-first", help="End at the first violation.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
+) -> None:
+    """Try to catch a proxy in a stale or wrong read. 0: none, 1: found, 2: could not run."""
+    from proxy.consistency import run as checker
+    from proxy.consistency.tables import WORKLOADS
+
+    options = checker.Options(
+        **{name: value for name, value in locals().items() if name in checker.FLAGS},
+        workloads=tuple(workload or WORKLOADS),
+        chaos=tuple(chaos or ()),
+        password=os.environ.get("PGPASSWORD"),
+        password_file=_read_passwords(),
+    )
+    report = checker.run(options, checker.disaster_of(chaos_command))
+    print(report.to_json() if as_json else report.to_text())
+    raise typer.Exit(report.code)
 
 
 def load_settings(flags: dict[str, str | None]) -> Settings:
