@@ -5,4 +5,6 @@ pytest_plugins = [
     "tests.fix_pg",
     "tests.fix_howdah",
     "tests.fix_middlebox",
+    "tests.fix_scene",
+    "tests.fix_mutation",
 ]

@@ -27,6 +27,9 @@ ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
+#: What is run as `howdah`, below `python -m`; `--mutation` puts another module here.
+MODULE = ["proxy"]
+
 Metrics = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
@@ -85,7 +88,7 @@ class Howdah:
             flags += ["--listen", "127.0.0.1:0"]
         if "--http" not in flags:
             flags += ["--http", "127.0.0.1:0"]
-        return [sys.executable, "-m", "proxy", "serve", "--upstream", self.upstream, *flags]
+        return [sys.executable, "-m", *MODULE, "serve", "--upstream", self.upstream, *flags]
 
     def launch(self) -> Howdah:
         """Start the process and return at once."""

@@ -7,14 +7,13 @@ change.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import pytest
 
-from tests.fix_howdah import Howdah, backends, check, wait_until_running
-from tests.fix_middlebox import TO_CLIENT, TO_SERVER, Middlebox
-from tests.fix_pg import PostgresServer
+from tests.fix_howdah import backends, wait_until_running
+from tests.fix_middlebox import TO_CLIENT, TO_SERVER
+from tests.fix_scene import PROBE, Scene
 from tests.fix_tools import eventually
 from tests.fix_wire import (
     FLUSH,
@@ -31,64 +30,7 @@ from tests.fix_wire import (
     tags,
 )
 
-PROBE = "SELECT v FROM public.probe WHERE id = 1"
 ALL = "SELECT * FROM public.probe ORDER BY id"
-
-
-@dataclass
-class Scene:
-    """A database behind Howdah behind a middlebox, with a warm reader."""
-
-    server: PostgresServer
-    box: Middlebox
-    howdah: Howdah
-    database: str
-    reader: Wire
-
-    def session(self, name: str) -> Wire:
-        """A session that is known to Howdah, so that no probe is in the way of a rule."""
-        wire = self.howdah.wire(self.database, application_name=name)
-        self.howdah.until_hit(wire)
-        return wire
-
-    def truth(self) -> str:
-        return str(self.server.run(self.database, PROBE)[0][0])
-
-    def value(self) -> str:
-        return str(self.reader.rows(PROBE)[0][0])
-
-    def settles(self, value: str) -> None:
-        """The cache works again, and holds this value."""
-        assert self.truth() == value
-        assert self.value() == value
-        self.howdah.until_hit(self.reader)
-        for _ in range(3):
-            assert self.value() == value
-
-
-@pytest.fixture(scope="module")
-def stage(postgres: PostgresServer) -> Iterator[tuple[Middlebox, Howdah]]:
-    """One middlebox and one Howdah for all scenes; rules name sessions, so they share."""
-    box = Middlebox((postgres.host, postgres.port))
-    howdah = Howdah(f"postgresql://howdah@127.0.0.1:{box.port}/postgres?sslmode=disable").start()
-    yield box, howdah
-    howdah.destroy()
-    box.close()
-
-
-@pytest.fixture
-def scene(
-    postgres: PostgresServer, stage: tuple[Middlebox, Howdah], database: str
-) -> Iterator[Scene]:
-    box, howdah = stage
-    start = len(howdah.log)
-    howdah.warm(database)
-    reader = howdah.wire(database, application_name="reader")
-    howdah.until_hit(reader)
-    yield Scene(postgres, box, howdah, database, reader)
-    reader.close()
-    box.clear()
-    check(howdah, start)
 
 
 def simple(sql: str) -> bytes:
@@ -306,31 +248,14 @@ def test_client_killed_between_commit_and_answer(scene: Scene, how: str) -> None
 
 def test_commit_waits_for_a_standby(scene: Scene) -> None:
     """F2: durable but invisible, the client gone, for as long as it takes: the fence stays."""
-    server = scene.server
-    server.run("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-    try:
-        server.run("postgres", "SELECT pg_reload_conf()")
-        writer = scene.session("writer")
-
-        def effective() -> bool:
-            return writer.rows("SHOW synchronous_standby_names") == [["nobody"]]
-
-        eventually(effective)
-        writer.query("SET synchronous_commit = on")
-        pid = writer.pid
+    with scene.lone_primary():
+        writer = scene.patient("writer")
         writer.send(query("UPDATE public.probe SET v = 14"))
-        sql = f"SELECT count(*) FROM pg_stat_activity WHERE pid = {pid} AND wait_event = 'SyncRep'"
-        eventually(lambda: server.run("postgres", sql) == [(1,)])
+        scene.waits(writer.pid, "SyncRep")
         writer.reset()
-        with scene.howdah.watching() as gained:
-            for _ in range(20):
-                assert scene.value() == "0"
-        assert gained["hits"] == 0, gained
+        scene.forwarded("0", times=20)
         # Still there: nothing but its end may lower the fence.
-        assert server.run("postgres", sql) == [(1,)]
-    finally:
-        server.run("postgres", "ALTER SYSTEM RESET synchronous_standby_names")
-        server.run("postgres", "SELECT pg_reload_conf()")
+        scene.waits(writer.pid, "SyncRep")
     eventually(lambda: scene.truth() == "14")
     assert scene.value() == "14"
     scene.settles("14")
@@ -338,25 +263,14 @@ def test_commit_waits_for_a_standby(scene: Scene) -> None:
 
 def test_cancelled_wait_for_a_standby_commits(scene: Scene) -> None:
     """A cancel in that wait: a WARNING, the tag UPDATE, and the change is visible."""
-    server = scene.server
-    server.run("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-    try:
-        server.run("postgres", "SELECT pg_reload_conf()")
-        with scene.session("writer") as writer:
-            eventually(lambda: writer.rows("SHOW synchronous_standby_names") == [["nobody"]])
-            writer.query("SET synchronous_commit = on")
-            writer.send(query("UPDATE public.probe SET v = 15"))
-            sql = f"SELECT wait_event FROM pg_stat_activity WHERE pid = {writer.pid}"
-            eventually(lambda: server.run("postgres", sql) == [("SyncRep",)])
-            with Wire(scene.howdah.address) as request:
-                request.send(cancel_request(writer.key_data))
-                assert request.closed()
-            frames = writer.until()
-            assert kinds(frames) == "NCZ"
-            assert scene.value() == "15"
-    finally:
-        server.run("postgres", "ALTER SYSTEM RESET synchronous_standby_names")
-        server.run("postgres", "SELECT pg_reload_conf()")
+    with scene.lone_primary(), scene.patient("writer") as writer:
+        writer.send(query("UPDATE public.probe SET v = 15"))
+        scene.waits(writer.pid, "SyncRep")
+        with Wire(scene.howdah.address) as request:
+            request.send(cancel_request(writer.key_data))
+            assert request.closed()
+        assert kinds(writer.until()) == "NCZ"
+        assert scene.value() == "15"
     scene.settles("15")
 
 
