@@ -18,15 +18,23 @@ from fnmatch import fnmatch
 from pathlib import Path
 from types import FrameType
 
-from bench import plots, report
+from bench import analysis, catalog, fences, plots, report
 from bench.children import BenchError, Unavailable
 from bench.load import Pgbench
 from bench.postgres import Postgres
 from bench.rounds import Bench, Sample
 from bench.scenarios import SCENARIOS, Scenario
-from bench.systems import STARTERS, System, Systems
+from bench.schemas import Size
+from bench.systems import STARTERS, System, Systems, howdah_version
 
 RESULTS = Path(__file__).resolve().parent / "results"
+
+# What is measured beside the scenarios; each writes a file of its own.
+STUDIES = {
+    "analysis": "Analysis of statements",
+    "fences": "The fence of a write",
+    "catalog": "A catalog of 10,000 relations",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,14 +46,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if (scenario.quick or not options.quick or options.only)
         and (not options.only or any(fnmatch(scenario.name, p) for p in options.only))
     ]
-    if not scenarios:
-        print("no scenario matches; there are: " + " ".join(s.name for s in SCENARIOS))
+    studies = [
+        name
+        for name in STUDIES
+        if (not options.quick and not options.only)
+        or any(fnmatch(name, pattern) for pattern in options.only)
+    ]
+    if not scenarios and not studies:
+        names = [scenario.name for scenario in SCENARIOS] + list(STUDIES)
+        print("no scenario matches; there are: " + " ".join(names))
         return 2
     signal.signal(signal.SIGTERM, _interrupt)
     work = Path(tempfile.mkdtemp(prefix="howdah-bench-"))
     work.chmod(0o755)  # the unprivileged user passes through
     try:
-        return _run(options, scenarios, work)
+        return _run(options, scenarios, studies, work)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -72,7 +87,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--postgres", type=Path, metavar="BINDIR", help="use this PostgreSQL's programs"
     )
     parser.add_argument(
-        "--only", action="append", metavar="PATTERN", help="scenarios by name, e.g. 'hit-*-8'"
+        "--only",
+        action="append",
+        metavar="PATTERN",
+        help="scenarios by name, e.g. 'hit-*-8', and: " + " ".join(STUDIES),
     )
     parser.add_argument(
         "--systems", default=",".join(STARTERS), help="comma-separated (default: %(default)s)"
@@ -90,12 +108,15 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _run(options: argparse.Namespace, scenarios: Sequence[Scenario], work: Path) -> int:
+def _run(
+    options: argparse.Namespace, scenarios: Sequence[Scenario], studies: Sequence[str], work: Path
+) -> int:
     started = datetime.now().astimezone()
     clock = time.monotonic()
     postgres = Postgres(work, options.scale, options.postgres)
     systems = Systems(postgres, work, options.howdah_arg)
     skipped: list[str] = []
+    studied: dict[str, tuple[list[str], list[list[str]]]] = {}
     try:
         _say("starting PostgreSQL and filling it")
         postgres.start()
@@ -106,6 +127,20 @@ def _run(options: argparse.Namespace, scenarios: Sequence[Scenario], work: Path)
         samples = bench.run(scenarios, options.rounds, options.seconds)
         versions = {system.title: system.version for system in running.values()}
         versions["load"] = pgbench.version
+        if studies:
+            versions.setdefault("PostgreSQL", postgres.query("show server_version"))
+            versions.setdefault("Howdah", howdah_version())
+        if "analysis" in studies:
+            costs = analysis.measure(postgres, _say)
+            studied["analysis"] = analysis.lines(costs), analysis.table(costs)
+        if "fences" in studies:
+            raised = fences.measure()
+            studied["fences"] = fences.lines(raised), fences.table(raised)
+        if "catalog" in studies:
+            if "howdah" not in running:
+                running["howdah"] = systems.start("howdah")
+            figures = catalog.measure(postgres, running["howdah"], Size(), _say)
+            studied["catalog"] = catalog.lines(figures), catalog.table(figures)
     finally:
         systems.stop()
         postgres.stop()
@@ -121,8 +156,22 @@ def _run(options: argparse.Namespace, scenarios: Sequence[Scenario], work: Path)
         *(f"failed: {failure}" for failure in bench.failures),
     ]
     titles = {name: system.title for name, system in running.items()}
-    _report(scenarios, samples, titles, head, started, save=not options.no_save)
-    return 0 if samples else 1
+    for name, (summary, rows) in studied.items():
+        _report_study(name, summary, rows, head, save=not options.no_save)
+    if scenarios:
+        _report(scenarios, samples, titles, head, started, save=not options.no_save)
+    return 0 if samples or studied else 1
+
+
+def _report_study(
+    name: str, summary: list[str], rows: list[list[str]], head: list[str], *, save: bool
+) -> None:
+    """Print one study and write it to a file of its own."""
+    print(f"\n{STUDIES[name]}\n{report.plain(rows)}\n\n" + "\n".join(summary), flush=True)
+    if save:
+        RESULTS.mkdir(exist_ok=True)
+        text = report.study(STUDIES[name], summary, rows, [head[1], *head[2:4]])
+        (RESULTS / f"latest-{name}.md").write_text(text)
 
 
 def _start(

@@ -242,6 +242,13 @@ def markdown(
     return "\n\n".join(parts) + "\n"
 
 
+def study(title: str, summary: Sequence[str], rows: list[list[str]], head: Sequence[str]) -> str:
+    """One table with its goals as Markdown."""
+    parts = [f"# {title}", "\n".join(f"- {line}" for line in head)]
+    parts += ["```\n" + "\n".join(summary) + "\n```", markdown_table(rows)]
+    return "\n\n".join(parts) + "\n"
+
+
 def heading(scenario: Scenario) -> str:
     clients = "1 client" if scenario.clients == 1 else f"{scenario.clients} clients"
     return f"**{scenario.kind}, {scenario.mode} protocol, {clients}**"

@@ -39,7 +39,8 @@ class System:
     """Something that speaks PostgreSQL's protocol on 127.0.0.1:port.
 
     `pid` is the root of the process tree whose CPU is the proxy's; None for PostgreSQL itself.
-    `counts` reads the system's own statistics of hits, where it has any.
+    `counts` reads the system's own statistics of hits, where it has any; `http` is the port of
+    its metrics.
     """
 
     name: str
@@ -48,6 +49,7 @@ class System:
     version: str
     pid: int | None = None
     counts: Callable[[], Counts] | None = None
+    http: int | None = None
 
 
 def _install(binary: str, package: str) -> None:
@@ -192,7 +194,7 @@ class Systems:
         def counts() -> Counts:
             return _howdah_counts(http)
 
-        return System("howdah", "Howdah", port, howdah_version(), child.pid, counts)
+        return System("howdah", "Howdah", port, howdah_version(), child.pid, counts, http)
 
     def echo(self) -> System:
         return self._floor("echo", "bare echo (floor)", [])

@@ -1,0 +1,1 @@
+"""A Django application as many are: a book shop with an admin, for the script beside it."""
