@@ -2,6 +2,9 @@
 # make test         set up, check style and types, run all tests
 # make bench        measure against PostgreSQL, PgBouncer and Pgpool-II
 # make bench-quick  the same, shorter
+# make model        check the model of the protocol, exhaustively (needs spin and gcc)
+# make mutations    break the consistency code in every way of a table: each must be noticed
+# make consistency  30 minutes of the checker, with chaos, on PostgreSQL 18
 # make lint         style and types only
 # make reference    bring the generated tables in config/ up to date
 # make clean        remove what the targets above have made
@@ -10,7 +13,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := proxy tests $(wildcard bench)
+SOURCES := proxy tests model $(wildcard bench)
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
@@ -19,7 +22,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.13 python3.12 python3.11 python3.1
 	if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
 		>/dev/null 2>&1; then echo "$$python"; break; fi; done
 
-.PHONY: demo test lint bench bench-quick reference clean
+.PHONY: demo test lint bench bench-quick model mutations consistency reference clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.demo
@@ -38,6 +41,15 @@ bench: $(VENV)/.dev
 
 bench-quick: $(VENV)/.dev
 	$(BIN)/python -m bench --quick $(BENCH_ARGS)
+
+model: $(VENV)/.dev
+	$(BIN)/python -m model.run $(MODEL_ARGS)
+
+mutations: $(VENV)/.dev
+	$(BIN)/python -m tests.mutations $(MUTATIONS)
+
+consistency: $(VENV)/.dev
+	$(BIN)/python -m tests.consistency $(CONSISTENCY_ARGS)
 
 reference: $(VENV)/.dev
 	$(BIN)/python -m proxy.reference

@@ -1,5 +1,8 @@
 """Writes through Howdah: what was cached must be right after every step.
 
+What a statement reaches behind its name, and changes of the schema, are in
+`tests/closure`, one row a case.
+
 Each case runs twice: directly in a twin schema, which tells what the writer itself
 should see, and through Howdah. After every step a reader's answers through Howdah are
 compared byte for byte with direct answers of the same statement.

@@ -47,7 +47,7 @@ def test_the_annotated_file_with_everything_switched_on_is_the_defaults():
     full = load({"config": "f"}, {}, lambda _: active)
     assert set(yaml.safe_load(given)) == set(FILE_KEYS)
     assert full.changed(plain) == ()
-    assert (len(plain.rules), len(full.rules)) == (0, 2)
+    assert (len(plain.rules), len(full.rules)) == (0, 3)
 
 
 def test_every_rule_key_is_in_the_annotated_file():
@@ -161,6 +161,7 @@ def test_make_targets_and_commands_exist(document):
 
 def test_settings_and_reasons_that_documents_name_exist():
     flags = {option.flag for option in OPTIONS} | {"--config", "--once", "--rows", "--version"}
+    flags |= {"--through", "--direct"}  # of `howdah consistency`
     for document in DOCUMENTS:
         for line in read(document).splitlines():
             if "howdah " in line:

@@ -19,6 +19,8 @@ PROXY = ROOT / "proxy"
 LINE_LIMIT = 700
 
 BASE = {"errors", "reasons", "units"}
+# The judges of the checker know nothing of what asks.
+JUDGES = ("history", "registers", "bank", "lists", "rows")
 # Group -> groups that it may import, itself included. A group is a package, or
 # the name of a module at the top of `proxy` (or `package.module` where one
 # module of a package differs from the rest).
@@ -47,10 +49,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"catalog.loader", "net", "metrics", "tasks"},
     "reference": BASE | {"metrics", "policy", "settings"},
     "demo": BASE | {"__init__"} | {"settings", "upstream"},
-    "cli": BASE | {"__init__", "settings", "app", "check", "demo"},
+    "consistency.history": set(),
+    "consistency.registers": {"consistency.history"},
+    "consistency.bank": {"consistency.history"},
+    "consistency.lists": {"consistency.history"},
+    "consistency.rows": {"consistency.history", "consistency.registers"},
+    "consistency.power": {f"consistency.{judge}" for judge in JUDGES},
+    "consistency.login": {"errors", "wire"},
+    "consistency": BASE
+    | {"wire", "upstream", "net", "tasks", "consistency.power", "consistency.login"}
+    | {f"consistency.{judge}" for judge in JUDGES},
+    "cli": BASE | {"__init__", "settings", "app", "check", "demo", "consistency"},
 }
 PURE = {"errors", "reasons", "units", "document", "upstream", "settings"}
 PURE |= {"wire", "sql", "catalog", "policy", "cache", "session"}
+PURE |= {f"consistency.{name}" for name in (*JUDGES, "power", "login")}
 IMPURE_MODULES = {
     *("asyncio", "socket", "ssl", "select", "selectors", "threading", "multiprocessing"),
     *("subprocess", "time", "os", "random", "secrets", "signal", "asyncpg", "uvloop"),
