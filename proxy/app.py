@@ -146,6 +146,7 @@ class Howdah:
         """
         with contextlib.ExitStack() as undo:
             tcp, unix, web = self._bind(undo)
+            self.engine.clock = asyncio.get_running_loop().time
             # Before the first client: nothing is filled until the gate opens (F11).
             self.engine.begin_start_gate()
             self._servers = await listener.serve(tcp, self.board.accept)
@@ -223,6 +224,12 @@ class Howdah:
         if self.watch.problem:
             problems.append(f"Howdah's own connection: {self.watch.problem}")
         problems += self.catalogs.problems()
+        lost = self.engine.board.ages(self.engine.clock()).get("lost_backend")
+        if lost is not None:
+            problems.append(
+                f"a backend whose connection was lost {lost:.0f} s ago is not yet proven gone: "
+                "reads of what it may have written are forwarded"
+            )
         if self.board.draining:
             problems.append("shutting down")
         return http.Status(

@@ -61,6 +61,12 @@ REJECTED = Declared(
     ("cause",),
 )
 FENCES = Declared("howdah_fences_up", "Fences that are up: writes in flight and the like.")
+FENCE_SECONDS = Declared(
+    "howdah_fence_seconds",
+    "Age of the oldest fence by cause: write, schema (the catalog is read again), lost_backend "
+    "(a connection was lost and its backend is not yet proven gone), starting, suspended.",
+    ("cause",),
+)
 CONTRACT = Declared(
     "howdah_contract_info", "The freshness contract that holds; always 1.", ("contract",)
 )
@@ -83,6 +89,7 @@ ALL = (
     EVICTIONS,
     REJECTED,
     FENCES,
+    FENCE_SECONDS,
     CONTRACT,
     CLIENTS,
     UPSTREAMS,
@@ -124,6 +131,12 @@ class HowdahCollector(Collector):
         yield _counter(EVICTIONS, {(c,): n for c, n in engine.store.evictions.items()})
         yield _counter(REJECTED, {(c,): n for c, n in counts.fills_rejected.items()})
         yield _gauge(FENCES, len(engine.board.fences))
+        ages = GaugeMetricFamily(
+            FENCE_SECONDS.name, FENCE_SECONDS.help, labels=FENCE_SECONDS.labels
+        )
+        for cause, age in sorted(engine.board.ages(engine.clock()).items()):
+            ages.add_metric([cause], age)
+        yield ages
         info = GaugeMetricFamily(CONTRACT.name, CONTRACT.help, labels=CONTRACT.labels)
         info.add_metric([gauges.contract], 1)
         yield info

@@ -39,7 +39,7 @@ def slot_of(granule: Granule) -> int:
 class Fence:
     """A raised fence: who holds which granules, why, and since when (loop time, s)."""
 
-    __slots__ = ("cause", "down", "granules", "owner", "schema", "since", "slots")
+    __slots__ = ("cause", "down", "granules", "lost", "owner", "schema", "since", "slots")
 
     def __init__(
         self, granules: frozenset[Granule], cause: Reason, owner: str, since: float
@@ -51,6 +51,16 @@ class Fence:
         self.since = since
         self.down = False
         self.schema = False  # the catalog is read again before it comes down (F12)
+        self.lost = 0  # the backend's pid, where the connection was lost (F2)
+
+    @property
+    def kind(self) -> str:
+        """Why it stands: write, schema, lost_backend, starting, suspended."""
+        if self.lost:
+            return "lost_backend"
+        if self.cause is Reason.FENCED:
+            return "schema" if self.schema else "write"
+        return self.cause.value
 
 
 class Board(Protocol):
@@ -72,6 +82,7 @@ class Board(Protocol):
     def record(self, slots: Iterable[int]) -> tuple[int, ...] | None: ...
     def holds(self, slots: Iterable[int], counters: tuple[int, ...]) -> bool: ...
     def cause(self, slots: Iterable[int]) -> Reason: ...
+    def ages(self, now: float) -> dict[str, float]: ...
 
 
 class LocalBoard:
@@ -167,3 +178,10 @@ class LocalBoard:
             if reason in causes:
                 return reason
         return Reason.FENCED
+
+    def ages(self, now: float) -> dict[str, float]:
+        """Kind of fence -> age of the oldest one in seconds."""
+        found: dict[str, float] = {}
+        for fence in self.fences:
+            found[fence.kind] = max(found.get(fence.kind, 0.0), now - fence.since)
+        return found

@@ -305,6 +305,7 @@ class Session(Express, ServerSide):
             # The pid is not the backend's: nothing can ever be proven (F2).
             engine.board.widen(fence, (ALL,))
         else:
+            fence.lost = self.backend_pid
             engine.shell.prove_ended(self.backend_pid, ended)
 
     def terminate(self, error: HowdahError, now: float) -> None:

@@ -94,6 +94,8 @@ class Engine:
         self.identity: Identity | None = None
         self.databases: dict[str, Database] = {}
         self.transitions: dict[tuple[int, int, bytes], Context] = {}
+        # Seconds, as sessions are told them; the shell sets it.
+        self.clock: Callable[[], float] = lambda: 0.0
         self._shell = shell
         self._next_context = 1
         self._plan_bytes = 0
@@ -273,7 +275,7 @@ class Engine:
     def begin_start_gate(self) -> None:
         """Nothing is filled until what an earlier Howdah may have left has ended (F11)."""
         if self._start_gate is None:
-            self._start_gate = self.board.up((ALL,), Reason.STARTING, "start", 0.0)
+            self._start_gate = self.board.up((ALL,), Reason.STARTING, "start", self.clock())
 
     def end_start_gate(self) -> None:
         if self._start_gate is not None:
@@ -283,7 +285,7 @@ class Engine:
     def upstream_lost(self, why: str) -> None:
         """An upstream was lost unexpectedly: no hits until the server is identified (F8)."""
         if self._suspension is None:
-            self._suspension = self.board.up((ALL,), Reason.SUSPENDED, why, 0.0)
+            self._suspension = self.board.up((ALL,), Reason.SUSPENDED, why, self.clock())
         self.shell.verify_identity()
 
     def identity_seen(self, identity: Identity) -> None:

@@ -19,12 +19,16 @@ class FakeStore:
 class FakeBoard:
     fences = {1, 2}
 
+    def ages(self, now):
+        return {"lost_backend": now - 5.0}
+
 
 class FakeEngine:
     def __init__(self):
         self.statistics = Statistics()
         self.store = FakeStore()
         self.board = FakeBoard()
+        self.clock = lambda: 17.0
 
 
 def lines(engine: Any) -> list[str]:
@@ -58,7 +62,8 @@ def test_counters_are_shown_as_they_are():
         'howdah_bytes_total{direction="client_in"} 10.0',
         "howdah_config_errors 0.0",
     ):
-        assert line in text, line
+        assert 'howdah_fence_seconds{cause="lost_backend"} 12.0' in lines(engine)
+    assert line in text, line
     assert len(BUCKETS) + 1 == sum("_bucket{" in x and 'outcome="hit"' in x for x in text)
 
 
