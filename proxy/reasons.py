@@ -273,7 +273,8 @@ class Reason(enum.StrEnum):
     WRITE = ("write", "the statement can write; its closure is known", "nothing to do")
     WRITE_OPAQUE = (
         "write_opaque",
-        "the statement can write and its closure is not known: everything is evicted",
+        "the statement can write and nobody can see through it: everything is evicted, or in an "
+        "explicit transaction what it turns out to have touched",
         "declare in a rule what the function reads and writes, or write it without dynamic SQL",
     )
     DDL = ("ddl", "the statement changes the schema, roles or settings of the server", "batch DDL")

@@ -19,7 +19,10 @@ from proxy.settings import FILE_KEYS, OPTIONS, load
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "config"
-DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "config/README.md"]
+DOCUMENTS = [
+    *("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "config/README.md"),
+    *("docs/consistency.md", "docs/mutations.md", "docs/cacheable.md"),
+]
 
 
 def read(name: str) -> str:
