@@ -80,6 +80,13 @@ class Session(Express, ServerSide):
         if self.held is not None:
             # It sends more: its answers come in order, and it does not wait (T3).
             self.wake(now)
+        elif (
+            self.context is None
+            and self.started
+            and not (self._batch or self._client_buffer or self._client_skip)
+            and self.waits_for_path(data)
+        ):
+            return
         if self._client_skip:
             taken = min(self._client_skip, len(data))
             self._client_skip -= taken

@@ -134,6 +134,8 @@ class ServerSide(Touched):
         if kind == 0x45:  # ErrorResponse
             found = messages.fields(payload)
             head.error = (found.get("V", "ERROR"), found.get("C", ""))
+            # An error of parse analysis has a place in the client's text, and no context.
+            head.unrun = head.error[1].startswith("42") and "P" in found and "W" not in found
             if head.guard and self.struck is None:
                 self.struck = payload
             return self._error(head), self._offer(head, kind, size)
@@ -317,6 +319,8 @@ class ServerSide(Touched):
         for outcome, reason in head.plans:
             self.count(outcome, reason, elapsed)
         self.refresh()
+        if head.probe_epoch is not None and self.held is not None and self.summon is not None:
+            self.summon()
         return not head.hidden
 
     def _transaction_ended(self) -> None:
@@ -351,6 +355,16 @@ class ServerSide(Touched):
             self.closure_flags = Flag.NONE
         if head.learn is not None and ended:
             self._learn(head)
+        if head.unrun and head.formed is not None and not self.pending:
+            self._forget_run(head)
+
+    def _forget_run(self, head: Pending) -> None:
+        """PostgreSQL has refused the text of `head`: it ran no function (K1)."""
+        snapshot = self.data.snapshot
+        domains = snapshot is None or snapshot.opaque_domains
+        if head.noted == 1 and not head.flags & Flag.SEVERAL and not domains:
+            assert head.formed is not None
+            (self.formed,) = head.formed
 
     def _read_schema_again(self, fence: object) -> None:
         engine, database = self.engine, self.data

@@ -16,9 +16,11 @@ from __future__ import annotations
 
 from proxy.cache.flights import Flight
 from proxy.cache.store import Key
+from proxy.policy.plan import Flag
 from proxy.reasons import Reason
 from proxy.session.extended import ExtendedSide
 from proxy.session.state import SessionState
+from proxy.wire import messages
 
 
 class Waiting(ExtendedSide):
@@ -46,6 +48,28 @@ class Waiting(ExtendedSide):
         self.hot = False
         return True
 
+    def waits_for_path(self, data: bytes) -> bool:
+        """Let a request wait for the probe if nobody can see through it only for want of a path.
+
+        With an unknown search_path a name may mean the functions of all schemas. If one
+        of them is opaque, everything would be evicted, and the settings would be unknown
+        again behind it.
+        """
+        if not self._may_wait or self.path_context is not None or self.status != b"I":
+            return False
+        text = _only_text(data)
+        if text is None or self.data.snapshot is None or not self.safe_text:
+            return False
+        if not self.plan(text).flags & Flag.OPAQUE:
+            return False
+        asked = any(waiting.probe_epoch == self.epoch for waiting in self.pending)
+        if not asked and self.may_probe():
+            self.send_probe()
+        elif not asked or not all(waiting.hidden for waiting in self.pending):
+            return False
+        self.held, self._since, self.hot = data, self.now, False
+        return True
+
     def wake(self, now: float, *, late: bool = False) -> None:
         """There is nothing to wait for any more, or no time: answer or forward.
 
@@ -68,7 +92,7 @@ class Waiting(ExtendedSide):
             self.from_client(held, now)
         finally:
             self._may_wait = True
-        if statistics.fresh_hits > hits:
+        if flight is not None and statistics.fresh_hits > hits:
             statistics.fresh_hits -= 1
             self.count("shared", Reason.NONE, now - self._since)
 
@@ -97,3 +121,15 @@ class Waiting(ExtendedSide):
     def from_client(self, data: bytes, now: float) -> None:
         """See `Session.from_client`."""
         raise NotImplementedError
+
+
+def _only_text(data: bytes) -> bytes | None:
+    """The SQL of a chunk that is one whole Query, or one Parse and more up to a Sync."""
+    size = int.from_bytes(data[1:5], "big") + 1
+    if data[0] == 0x51:
+        return data[5:-1] if size == len(data) and not data[-1] else None
+    if data[0] != 0x50 or not data.endswith(messages.SYNC) or size > len(data):
+        return None
+    start = data.find(b"\x00", 5) + 1
+    end = data.find(b"\x00", start)
+    return data[start:end] if 0 < start <= end < size else None

@@ -314,6 +314,7 @@ class SessionState:
             pending.flags &= ~Flag.PLAIN
         pending.flags |= flags & ~Flag.PLAIN
         if plan.bodies and plan.reason is not Reason.CATALOG_LOADING:
+            pending.formed = None if self.forming else (self.formed,)
             self.runs_bodies(alone=not flags & Flag.SETTINGS)
         if plan.reason is Reason.DDL:
             pending.flags |= UNASKABLE

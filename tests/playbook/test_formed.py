@@ -10,12 +10,14 @@ import pytest
 from proxy.catalog.snapshot import OPAQUE, CatalogSnapshot, Function, Routine
 from proxy.reasons import Reason
 from proxy.session.engine import Engine
+from proxy.wire import messages
 from tests.playbook import stage
 from tests.playbook.stage import Player, answer, complete, ready, shop
 
 READ = "SELECT f() FROM t"
 PLAIN = "SELECT x FROM t"
 SET = "SET timezone = 'Asia/Tokyo'"
+SET_PATH = "SET search_path = public"
 
 
 def catalog(**more: object) -> CatalogSnapshot:
@@ -112,3 +114,53 @@ def test_operators_that_have_changed_since(engine: Engine) -> None:
     assert ask(player, PLAIN) == Reason.SESSION_UNKNOWN
     assert ask(player, READ) == Reason.FUNCTIONS_STALE
     assert ask(Player(engine, 2), READ) == Reason.NOT_CACHED
+
+
+def test_a_call_that_waits_for_the_search_path(engine: Engine) -> None:
+    """F9: without it all schemas count, and one of them has a function that may do anything."""
+    functions = {**catalog().functions, "other": {"f": (Function(0, 0, OPAQUE, False, 30002),)}}
+    dynamic = Routine("other.f", OPAQUE, language="sql", source="SELECT dynamic()")
+    routines = {**catalog().routines, 30002: dynamic}
+    engine.install("shop", catalog(fingerprint="two", functions=functions, routines=routines))
+    reader, player = Player(engine, 1), Player(engine, 2)
+    assert ask(reader, PLAIN) == Reason.NOT_CACHED
+    player.query(SET_PATH)
+    player.server(complete("SET") + ready())
+    player.clear()
+    player.query(READ)
+    assert player.waiting
+    assert not engine.board.fences
+    player.clear()
+    player.probed()
+    player.wake()
+    player.expect(f"S< Q {READ}")
+    player.server(answer("1"))
+    player.clear()
+    assert ask(reader, PLAIN) == "hit"
+    assert ask(player, READ) == "hit"
+
+
+def test_a_call_whose_path_does_not_come_in_time(engine: Engine) -> None:
+    functions = {**catalog().functions, "other": {"f": (Function(0, 0, OPAQUE, False, 30002),)}}
+    engine.install("shop", catalog(fingerprint="two", functions=functions))
+    player = Player(engine, 2)
+    player.query(SET_PATH)
+    player.server(complete("SET") + ready())
+    player.query(READ)
+    assert player.waiting
+    player.clear()
+    player.wake(late=True)
+    player.expect(f"S< Q {READ}")
+    assert engine.board.fences
+
+
+@pytest.mark.parametrize("context", [False, True])
+def test_a_text_that_postgresql_refuses_runs_nothing(engine: Engine, context: bool) -> None:
+    """Unless the error has a context: then it is a function's."""
+    player = Player(engine, 1)
+    player.query("SELECT nowhere.y FROM nowhere")
+    fields = b"SERROR\0VERROR\0C42P01\0Mno\0P23\0" + (b"Win f\0" if context else b"") + b"\0"
+    player.server(messages.message(b"E", fields) + ready())
+    player.clear()
+    assert ask(player, "SELECT 1") in (Reason.NO_RELATION, Reason.SESSION_UNKNOWN)
+    assert ask(player, READ) == (Reason.FUNCTIONS_STALE if context else Reason.NOT_CACHED)
