@@ -7,9 +7,10 @@ judgement (`catalog.build`) and SQL text (`catalog.queries`).
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from proxy.catalog import queries
 from proxy.catalog.build import Judged, judge
@@ -38,6 +39,7 @@ async def load_snapshot(connection: asyncpg.Connection[Any]) -> CatalogSnapshot:
 
 
 Versions = dict[int, int]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,22 @@ class CatalogReader:
             await connection.execute("set local search_path = ''")
             read = await _Reading(connection, before).everything()
         # Ten thousand tables take a third of a second: not on the loop that serves clients.
-        snapshot, self._seen = await asyncio.to_thread(read)
+        snapshot, self._seen = await asyncio.to_thread(_undisturbed, read)
         return snapshot
+
+
+def _undisturbed(work: Callable[[], T]) -> T:
+    """Make very many objects, none of them garbage, without looking for garbage meanwhile.
+
+    Each look would stop the loop, too.
+    """
+    if not gc.isenabled():
+        return work()
+    gc.disable()
+    try:
+        return work()
+    finally:
+        gc.enable()
 
 
 class _Reading:

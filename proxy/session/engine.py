@@ -138,10 +138,14 @@ class Engine:
         database.problem = problem if snapshot is None else None
         if snapshot is not None and old is not None and snapshot.fingerprint == old.fingerprint:
             # Temporary objects of others may differ; they matter to what writes reach.
+            old.memo.clear()
             database.snapshot = snapshot
             self._forget_plans(database)
             return
         database.snapshot = snapshot
+        if old is not None:
+            # What was worked out from it refers back to it: nothing else would free it soon.
+            old.memo.clear()
         if snapshot is None and old is None:
             return
         if old is not None:
