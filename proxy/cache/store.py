@@ -141,6 +141,8 @@ class Store:
         for granule in entry.granules:
             if granule != ALL:
                 self._index.setdefault(granule, set()).add(entry)
+        while self._doomed and self.bytes_used > self.capacity:
+            self._sweep(PUT_SLICE)
         while self.bytes_used > self.capacity:
             if not self._shrink(entry):
                 break

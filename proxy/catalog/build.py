@@ -136,7 +136,7 @@ class _Builder:
             routines=self._routines(),
             row_functions=_row_functions(functions),
             operators=self._operators(),
-            operator_set=hash(tuple(rows.operators)),
+            code=rows.code,
             types=types,
             sure_types=sure,
             foreign_keys=_grouped(

@@ -159,6 +159,7 @@ class _Reading:
         return {
             "database": tuple(database[0]) if database else (0, False, False),
             "surroundings": tuple(surroundings[0]) if surroundings else (),
+            "code": str((await fetch(queries.CODE))[0][0]),
             "inherits": [tuple(row) for row in await fetch(queries.INHERITS)],
             "foreign_keys": [tuple(row) for row in await fetch(queries.FOREIGN_KEYS)],
             "triggers": [

@@ -345,6 +345,16 @@ _FINGERPRINTED = {
     "pg_proc": "oid",
     "pg_aggregate": "aggfnoid::pg_catalog.oid",
     "pg_operator": "oid",
+    "pg_opclass": "oid",
+    "pg_opfamily": "oid",
+    "pg_enum": "oid",
+    "pg_collation": "oid",
+    "pg_conversion": "oid",
+    "pg_ts_config": "oid",
+    "pg_ts_config_map": "mapcfg",
+    "pg_ts_dict": "oid",
+    "pg_ts_parser": "oid",
+    "pg_ts_template": "oid",
     "pg_type": "oid",
     "pg_range": "rngtypid",
     "pg_cast": "oid",
@@ -366,6 +376,30 @@ _FINGERPRINT_FILTERS = {
     # Built-in rows of these are many and never change.
     "pg_attribute": " where attrelid >= 16384",
 }
+_NOT_TEMPORARY = """ {} not in (
+    select oid from pg_catalog.pg_namespace where nspname ~ '^pg_(toast_)?temp_')"""
+# What plans that sessions keep are made of, beyond tables: functions, operators and all
+# that decides what literals mean. The row types of tables are left out.
+_CODE = {
+    "pg_proc": ("oid", " where" + _NOT_TEMPORARY.format("pronamespace")),
+    "pg_type": (
+        "oid",
+        " where typtype <> 'c' and typelem not in "
+        "(select oid from pg_catalog.pg_type where typtype = 'c') and"
+        + _NOT_TEMPORARY.format("typnamespace"),
+    ),
+} | {
+    catalog: (key, "")
+    for catalog, key in _FINGERPRINTED.items()
+    if catalog.startswith(("pg_ts_", "pg_op", "pg_am"))
+    or catalog in ("pg_enum", "pg_collation", "pg_conversion", "pg_cast", "pg_range")
+}
+CODE = "select pg_catalog.concat_ws(',', {})".format(
+    ", ".join(
+        "(" + _FINGERPRINT_PART.format(catalog=catalog, key=key, where=where) + ")"
+        for catalog, (key, where) in _CODE.items()
+    )
+)
 FINGERPRINT = (
     "select pg_catalog.concat_ws(',', "
     + ", ".join(

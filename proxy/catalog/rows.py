@@ -115,11 +115,14 @@ class Rows:
     """Everything that `build` looks at, as read.
 
     `surroundings` are hashes of schemas, roles and memberships, which decide about
-    search paths and privileges: they count for the fingerprint alone.
+    search paths and privileges: they count for the fingerprint alone. `code` changes
+    with functions, types, operators, casts, collations and text search, also where no
+    row below shows it.
     """
 
     database: tuple[int, bool, bool] = (0, False, False)
     surroundings: tuple[str, ...] = ()
+    code: str = ""
     relations: list[RelationRow] = field(default_factory=list)
     inherits: list[tuple[int, int]] = field(default_factory=list)
     foreign_keys: list[tuple[int, int, str, str]] = field(default_factory=list)

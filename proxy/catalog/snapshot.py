@@ -221,7 +221,8 @@ class CatalogSnapshot:
             and are not surely safe: `a.f` may call them.
         operators: schema -> name -> functions of those operators only that are not
             surely safe.
-        operator_set: equal for equal operators of users.
+        code: equal as long as functions, types, operators, casts, collations and text
+            search are: what plans that sessions keep are made of, beyond tables.
         types: schema -> name -> type.
         sure_types: OIDs of types whose values are surely not text (K5).
         foreign_keys: parent OID -> its references.
@@ -246,7 +247,7 @@ class CatalogSnapshot:
     routines: dict[int, Routine] = field(default_factory=dict)
     row_functions: Named = field(default_factory=dict)
     operators: dict[str, dict[str, tuple[int, ...]]] = field(default_factory=dict)
-    operator_set: int = 0
+    code: str = ""
     types: dict[str, dict[str, Type]] = field(default_factory=dict)
     sure_types: frozenset[int] = frozenset()
     foreign_keys: dict[int, tuple[ForeignKey, ...]] = field(default_factory=dict)

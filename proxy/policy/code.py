@@ -49,6 +49,7 @@ class Code:
         "commits",
         "effect",
         "flags",
+        "mixes",
         "nodes",
         "reads",
         "reason",
@@ -66,7 +67,7 @@ class Code:
         self.reads: frozenset[int] = frozenset()
         self.writes: frozenset[int] = frozenset()
         self.commits = False
-        self.bodies = False
+        self.bodies = self.mixes = False
         self.unknown = False  # a name in the text is not in the catalog
 
     def add(self, effect: Effect, reason: Reason) -> None:
@@ -85,6 +86,7 @@ class Code:
         self.writes |= reached.writes
         self.commits = self.commits or reached.commits
         self.bodies = self.bodies or reached.bodies
+        self.mixes = self.mixes or reached.mixes
 
 
 def judge(facts: Facts, reach: Reach | None, path: Path) -> Code:
@@ -152,8 +154,9 @@ def _is_ambiguous(facts: Facts, catalog: CatalogSnapshot, path: Path) -> bool:
         found_functions = _overloads(call, call.function.name, catalog, path)
         if len(found_functions) > 1 and any(function.oid for function in found_functions):
             return True
+    # A compiled body keeps its types when the search_path changes.
     return any(
-        schema is None and catalog.count_types(name, path) > 1 for schema, name in facts.types
+        schema is None and catalog.count_types(name, None) > 1 for schema, name in facts.types
     )
 
 

@@ -122,8 +122,15 @@ def _several(statements: tuple[Facts, ...], situation: Situation) -> Plan:
         if not all(each & shared for each in changing):
             flags &= ~shared
     kind, reason = _several_kind(plans)
-    bodies = any(plan.bodies for plan in plans)
-    return Plan(kind, reason, closure=closure, flags=flags, dropped=dropped, bodies=bodies)
+    return Plan(
+        kind,
+        reason,
+        closure=closure,
+        flags=flags,
+        dropped=dropped,
+        bodies=any(plan.bodies for plan in plans),
+        mixes=any(plan.mixes for plan in plans),
+    )
 
 
 def _several_kind(plans: list[Plan]) -> tuple[Kind, Reason]:
@@ -163,13 +170,15 @@ def _select(facts: Facts, situation: Situation) -> Plan:
     if code.reason is Reason.NONE and not code.reads:
         code.reason = Reason.NO_RELATION
     if code.reason is not Reason.NONE:
-        return Plan(Kind.BYPASS, code.reason, flags=code.flags, bodies=code.bodies)
+        return Plan(
+            Kind.BYPASS, code.reason, flags=code.flags, bodies=code.bodies, mixes=code.mixes
+        )
     if code.flags:
         # What it does to its session, a hit would not do.
         reason = Reason.STABLE_FUNCTION
-        return Plan(Kind.BYPASS, reason, flags=code.flags, bodies=code.bodies)
+        return Plan(Kind.BYPASS, reason, flags=code.flags, bodies=code.bodies, mixes=code.mixes)
     reads = tuple(sorted(code.reads))
-    return Plan(Kind.READ, Reason.NOT_CACHED, reads=reads, bodies=code.bodies)
+    return Plan(Kind.READ, Reason.NOT_CACHED, reads=reads, bodies=code.bodies, mixes=code.mixes)
 
 
 def _performs(code: Code, *, plain: bool = True) -> Plan:
@@ -180,7 +189,9 @@ def _performs(code: Code, *, plain: bool = True) -> Plan:
     elif plain:
         flags |= Flag.PLAIN
     closure = _closure(code)
-    return Plan(Kind.WRITE, Reason.WRITE, closure=closure, flags=flags, bodies=code.bodies)
+    return Plan(
+        Kind.WRITE, Reason.WRITE, closure=closure, flags=flags, bodies=code.bodies, mixes=code.mixes
+    )
 
 
 def _closure(reached: Code | Reached) -> Closure:
@@ -252,8 +263,7 @@ def _copy_to(facts: Facts, situation: Situation) -> Plan:
 def _around(plan: Plan, reason: Reason) -> Plan:
     """A harmless read inside something else: same effects, another reason."""
     if plan.kind in (Kind.READ, Kind.BYPASS):
-        bodies = plan.bodies
-        return Plan(Kind.BYPASS, reason, closure=plan.closure, flags=plan.flags, bodies=bodies)
+        return replace(plan, kind=Kind.BYPASS, reason=reason, reads=())
     return plan
 
 
@@ -272,12 +282,13 @@ def _explain(facts: Facts, situation: Situation) -> Plan:
     code = judge(inner, _reach(situation), situation.search_path)
     if code.writes:
         return _performs(code)
-    return Plan(Kind.BYPASS, Reason.EXPLAIN, bodies=code.bodies)
+    return Plan(Kind.BYPASS, Reason.EXPLAIN, bodies=code.bodies, mixes=code.mixes)
 
 
 def _cursor(facts: Facts, situation: Situation) -> Plan:
     if facts.inner is None:
-        return Plan(Kind.BYPASS, Reason.CURSOR)
+        # What a cursor calls runs when it is fetched from.
+        return Plan(Kind.BYPASS, Reason.CURSOR, bodies=True)
     return _around(_statement(facts.inner, situation), Reason.CURSOR)
 
 
@@ -315,8 +326,8 @@ def _ddl(facts: Facts, situation: Situation) -> Plan:
     if facts.temporary:
         flags |= Flag.PATH | Flag.SETTINGS
     closure = EVERYTHING if facts.cluster or opaque or runs else DATABASE
-    # It may run functions for defaults, checks and indexes.
-    return Plan(Kind.WRITE, Reason.DDL, closure=closure, flags=flags, bodies=runs)
+    # It may run functions: in queries, for defaults, checks and indexes.
+    return Plan(Kind.WRITE, Reason.DDL, closure=closure, flags=flags, bodies=True)
 
 
 def _refresh(facts: Facts, situation: Situation, reach: Reach) -> Plan:
@@ -341,7 +352,7 @@ def _maintenance(facts: Facts, situation: Situation) -> Plan:
         return _opaque(facts, catalog)
     if catalog.event_triggers and facts.tag == "ReindexStmt":
         return _opaque(facts, catalog)
-    return Plan(Kind.OTHER, Reason.UTILITY, bodies=maintained.bodies)
+    return Plan(Kind.OTHER, Reason.UTILITY, bodies=maintained.bodies, mixes=maintained.mixes)
 
 
 def _utility(facts: Facts, situation: Situation) -> Plan:
@@ -422,7 +433,9 @@ def _execute(facts: Facts, situation: Situation) -> Plan:
     """What it does is known where the session has seen the PREPARE; else F9."""
     plan = _opaque(facts, situation.catalog)
     code = judge(facts, _reach(situation), situation.search_path)
-    if code.effect is Effect.OPAQUE or code.writes or code.flags or not facts.prepared:
+    if code.effect is Effect.OPAQUE or code.writes or code.flags or code.bodies:
+        return plan
+    if not facts.prepared:
         return plan
     return replace(plan, executes=facts.prepared[0])
 

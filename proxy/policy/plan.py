@@ -130,6 +130,7 @@ class Plan:
         rule: name of the rule that decided, for EXPLAIN; empty where none did.
         bodies: functions in SQL or PL/pgSQL run, whose plans the session keeps: its answer
             is that of other sessions only if it has run none under other settings (K1).
+        mixes: such functions run under other settings than the session's.
         executes: name of the SQL-level prepared statement that EXECUTE runs, where its
             arguments are harmless; what it does is what `prepared` of its PREPARE says.
         prepared: for PREPARE, what executing it does, wherever its names resolve.
@@ -145,5 +146,6 @@ class Plan:
     ttl: float | None = None
     rule: str = ""
     bodies: bool = False
+    mixes: bool = False
     executes: str = ""
     prepared: Plan | None = None

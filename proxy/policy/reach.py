@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from proxy.catalog.builtins import HARMLESS_TRIGGERS
+from proxy.catalog.harmless import HARMLESS_SETTINGS
 from proxy.catalog.snapshot import (
     CatalogSnapshot,
     Effect,
@@ -69,6 +70,7 @@ class Reached:
         reads, writes: OIDs of granules.
         commits: it may end transactions by itself.
         bodies: functions in SQL or PL/pgSQL run, whose plans their session keeps.
+        mixes: some run under settings that a function has set for itself.
     """
 
     effect: Effect = Effect.SAFE
@@ -78,10 +80,12 @@ class Reached:
     writes: frozenset[int] = frozenset()
     commits: bool = False
     bodies: bool = False
+    mixes: bool = False
 
 
 NOTHING_REACHED = Reached()
 _KEEPS_PLANS = Reached(bodies=True)
+_MIXES = Reached(Effect.HARMLESS, Reason.FUNCTIONS_STALE, bodies=True, mixes=True)
 _UNKNOWN = Reached(Effect.OPAQUE, Reason.UNKNOWN_FUNCTION)
 _UNKNOWN_RELATION = Reached(Effect.OPAQUE, Reason.UNKNOWN_RELATION)
 _FOLDED = Reached(Effect.HARMLESS, Reason.STABLE_FUNCTION)
@@ -279,7 +283,18 @@ class Reach:
         if not _KNOWN_CONFIG.issuperset(name.lower() for name in routine.config):
             return _UNKNOWN, ()
         inner, following = self._performed(routine, node)
+        if self._imposes(routine, following):
+            own = _both(own, _MIXES)
         return _both(_both(own, _KEEPS_PLANS), inner), (*nodes, *following)
+
+    def _imposes(self, routine: Routine, following: Iterable[Node]) -> bool:
+        """Whether its own settings are those under which others first run (K1)."""
+        imposed = {name.lower() for name in routine.config} - HARMLESS_SETTINGS - {"search_path"}
+        return bool(imposed) and not all(map(self._is_table, following))
+
+    def _is_table(self, node: Node) -> bool:
+        relation = self.catalog.by_oid.get(node.oid)
+        return node.kind == "r" and relation is not None and relation.kind in ("r", "p", "m")
 
     def _as_declared(self, declared: Declared) -> _Step:
         nodes = []
@@ -391,4 +406,5 @@ def _both(one: Reached, other: Reached) -> Reached:
         one.writes | other.writes,
         one.commits or other.commits,
         one.bodies or other.bodies,
+        one.mixes or other.mixes,
     )

@@ -33,8 +33,8 @@ class Database:
         self.version = 0
         self.problem: Reason | None = Reason.CATALOG_LOADING
         self.schema_fences = 0
-        # Counts changes of the operators: bodies of functions that a session has run
-        # before one keep those that fitted best then.
+        # Counts changes of functions, types and the like: what a session has run before
+        # one may go on as it was planned then.
         self.forms = 0
         self.looked = float("-inf")  # when an unknown name last made it be read again
         self.contexts: dict[Answer, Context] = {}

@@ -150,7 +150,7 @@ class Engine:
             return
         if old is not None:
             database.version += 1
-            if snapshot is None or snapshot.operator_set != old.operator_set:
+            if snapshot is None or snapshot.code != old.code:
                 database.forms += 1
         if snapshot is not None:
             database.oid = snapshot.database_oid

@@ -374,7 +374,9 @@ class ExtendedSide(ClientSide):
             old = self.statements.get(name)
             pending.parses.append((name, old if name else None))
             self.statements[name] = statement
-            if not name:
+            if name:
+                self.sql_prepared.take(name)
+            else:
                 self.stale_unnamed = False
             snapshot = self.data.snapshot
             if snapshot is not None and (snapshot.opaque_domains or snapshot.opaque_types):
@@ -406,6 +408,9 @@ class ExtendedSide(ClientSide):
             if executed is None:
                 executed = memo.UNKNOWN_STATEMENT
                 self.note(pending, executed)
+            elif executed.bodies:
+                # Functions run now; what came since the Bind may have changed settings.
+                self.runs_bodies(alone=not (executed.flags & Flag.SETTINGS or executed.mixes))
             reason = executed.reason
             if executed.kind is Kind.READ:
                 reason = Reason.PORTAL

@@ -425,7 +425,10 @@ class ServerSide(Touched):
         if context is None:
             return
         self.settings_seen(context)
-        if head.probe_epoch == 0 and self.login_context is None:
+        snapshot = self.data.snapshot
+        # What a login event trigger sets is not what RESET goes back to.
+        plain = snapshot is not None and not snapshot.login_triggers
+        if head.probe_epoch == 0 and self.login_context is None and plain:
             self.login_context = context
         if self.learning is not None and self.learning.learn is not None:
             self.engine.learn(self.learning.learn, context)

@@ -9,7 +9,7 @@ unseen makes every name unknown (F9).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from proxy.policy.plan import Flag, Kind, Plan
@@ -22,10 +22,18 @@ NAMES = 1000
 class SqlPrepared:
     """The names of one session."""
 
-    __slots__ = ("_known",)
+    __slots__ = ("_known", "_taken")
 
     def __init__(self) -> None:
         self._known: dict[str, set[bytes]] | None = {}
+        self._taken: set[bytes] = set()
+
+    def take(self, name: bytes) -> None:
+        """The protocol prepares a statement of that name: EXECUTE would run it."""
+        if len(self._taken) < NAMES:
+            self._taken.add(name)
+        elif name not in self._taken:
+            self._known = None
 
     def prepare(self, names: Iterable[str], text: bytes) -> None:
         """Note a PREPARE of `names[0]`."""
@@ -39,24 +47,19 @@ class SqlPrepared:
 
     def forget(self, plan: Plan) -> None:
         """Something has changed prepared statements that is no PREPARE by itself."""
-        if plan.flags & Flag.DISCARD_ALL:
-            self._known = {}
-        elif plan.flags & (Flag.OPAQUE | Flag.SEVERAL):
+        if plan.flags & (Flag.OPAQUE | Flag.SEVERAL):
             self._known = None
 
-    def execute(
-        self, plan: Plan, taken: Container[bytes], planned: Callable[[bytes], Plan]
-    ) -> Plan:
+    def execute(self, plan: Plan, planned: Callable[[bytes], Plan]) -> Plan:
         """The plan of an EXECUTE; `plan` itself where it is not known what runs.
 
         Args:
             plan: of the text, with `executes`.
-            taken: names of statements that the protocol prepared; EXECUTE runs them, too.
             planned: makes the plan of a PREPARE's text.
         """
         name = plan.executes
         texts = None if self._known is None else self._known.get(name)
-        if not texts or name.encode("utf-8", "surrogateescape") in taken:
+        if not texts or name.encode("utf-8", "surrogateescape") in self._taken:
             return plan
         found: Plan | None = None
         for text in texts:
@@ -82,4 +85,5 @@ def _either(one: Plan, other: Plan) -> Plan:
         flags=flags,
         dropped=dropped,
         bodies=one.bodies or other.bodies,
+        mixes=one.mixes or other.mixes,
     )

@@ -41,7 +41,8 @@ UNASKABLE = 1 << 30
 # It holds something else that may commit than one statement of a known kind: inside an
 # explicit transaction no function, procedure or DO block can commit.
 UNCONFINED = 1 << 31
-OWN_NAME = b"howdah"  # of statements and portals that the client does not know
+# Of statements, portals and savepoints that the client does not know; no client has this one.
+OWN_NAME = b"howdah~own"
 
 # What a cancelled request fails with that PostgreSQL has not had: its own words, and the
 # status that it leaves.
@@ -264,7 +265,7 @@ class SessionState:
             self.sql_prepared.prepare(found.dropped or (), text)
         elif found.executes:
             return self.sql_prepared.execute(
-                found, self.statements, lambda text: self.engine.plan(text, self.data, None)
+                found, lambda text: self.engine.plan(text, self.data, None)
             )
         return found
 
@@ -315,7 +316,7 @@ class SessionState:
         pending.flags |= flags & ~Flag.PLAIN
         if plan.bodies and plan.reason is not Reason.CATALOG_LOADING:
             pending.formed = None if self.forming else (self.formed,)
-            self.runs_bodies(alone=not flags & Flag.SETTINGS)
+            self.runs_bodies(alone=not (flags & Flag.SETTINGS or plan.mixes))
         if plan.reason is Reason.DDL:
             pending.flags |= UNASKABLE
         if flags & Flag.MAY_COMMIT and not confined(plan):
@@ -328,6 +329,8 @@ class SessionState:
                 self.context = self.path_context = None
                 self.hot = False
             else:
+                if plan.bodies and plan.reason is Reason.CATALOG_LOADING:
+                    self.formed = MIXED
                 self.forget_settings(path=bool(flags & Flag.PATH))
         if flags & Flag.STATEMENTS:
             self._forget_statements(plan)

@@ -29,11 +29,11 @@ from proxy.session.records import Pending
 from proxy.session.state import OWN_NAME, UNASKABLE, SessionState
 from proxy.wire import messages
 
-SAVEPOINT = b"SAVEPOINT howdah"
+SAVEPOINT = b'SAVEPOINT "howdah~own"'
 # The question's own limit: neither the client's, which may be too short, nor none.
 LIMIT_MS = 200
 TIMEOUT = b"SET LOCAL statement_timeout = %d" % LIMIT_MS
-BACK = b"ROLLBACK TO SAVEPOINT howdah"
+BACK = b'ROLLBACK TO SAVEPOINT "howdah~own"'
 # Beyond so many the transaction may as well have touched everything.
 MOST_RELATIONS = 2000
 

@@ -120,11 +120,11 @@ def own(tag: str, *rows: bytes) -> bytes:
 
 def own_request(text: str) -> str:
     """What such a statement looks like in a script."""
-    return f"""S< P howdah: {text}
-        S< B howdah howdah
-        S< E howdah
-        S< C Phowdah
-        S< C Showdah"""
+    return f"""S< P howdah~own: {text}
+        S< B howdah~own howdah~own
+        S< E howdah~own
+        S< C Phowdah~own
+        S< C Showdah~own"""
 
 
 class Shell:

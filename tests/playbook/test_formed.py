@@ -107,10 +107,10 @@ def test_a_function_that_may_have_run_under_anything(engine: Engine) -> None:
     assert ask(player, READ) == Reason.FUNCTIONS_STALE
 
 
-def test_operators_that_have_changed_since(engine: Engine) -> None:
+def test_code_that_has_changed_since(engine: Engine) -> None:
     player = Player(engine, 1)
     assert ask(player, READ) == Reason.NOT_CACHED
-    engine.install("shop", catalog(fingerprint="another", operator_set=1))
+    engine.install("shop", catalog(fingerprint="another", code="another"))
     assert ask(player, PLAIN) == Reason.SESSION_UNKNOWN
     assert ask(player, READ) == Reason.FUNCTIONS_STALE
     assert ask(Player(engine, 2), READ) == Reason.NOT_CACHED
@@ -164,3 +164,101 @@ def test_a_text_that_postgresql_refuses_runs_nothing(engine: Engine, context: bo
     player.clear()
     assert ask(player, "SELECT 1") in (Reason.NO_RELATION, Reason.SESSION_UNKNOWN)
     assert ask(player, READ) == (Reason.FUNCTIONS_STALE if context else Reason.NOT_CACHED)
+
+
+def test_a_cursor_runs_functions_when_it_is_fetched(engine: Engine) -> None:
+    player = Player(engine, 1)
+    player.query("BEGIN")
+    player.query(f"DECLARE c CURSOR FOR {READ}")
+    player.server(messages.PARSE_COMPLETE + messages.BIND_COMPLETE + complete("BEGIN"))
+    player.server(messages.CLOSE_COMPLETE * 2)
+    player.server(complete("DECLARE CURSOR") + ready("T"))
+    player.query("SET LOCAL timezone = 'Asia/Tokyo'")
+    player.server(complete("SET") + ready("T"))
+    player.query("FETCH c")
+    player.server(answer("1", status="T"))
+    player.query("COMMIT")
+    player.server(complete("COMMIT") + ready())
+    player.clear()
+    ask(player, "SELECT 1")
+    assert ask(player, READ) == Reason.FUNCTIONS_STALE
+
+
+def test_a_portal_runs_functions_when_it_is_executed(engine: Engine) -> None:
+    player = Player(engine, 1)
+    player.query("BEGIN")
+    player.client(messages.parse(b"s", READ.encode()) + messages.bind(b"p", b"s") + messages.SYNC)
+    player.server(messages.PARSE_COMPLETE + messages.BIND_COMPLETE + complete("BEGIN"))
+    player.server(messages.CLOSE_COMPLETE * 2)
+    player.server(messages.PARSE_COMPLETE + messages.BIND_COMPLETE + ready("T"))
+    player.query("SET LOCAL timezone = 'Asia/Tokyo'")
+    player.server(complete("SET") + ready("T"))
+    player.client(messages.execute(b"p") + messages.SYNC)
+    player.server(complete("SELECT 0") + ready("T"))
+    player.query("COMMIT")
+    player.server(complete("COMMIT") + ready())
+    player.clear()
+    ask(player, "SELECT 1")
+    assert ask(player, READ) == Reason.FUNCTIONS_STALE
+
+
+def test_a_function_that_brings_its_own_settings(engine: Engine) -> None:
+    """What it calls is planned under them, and for good."""
+    outer = Routine(
+        "public.g",
+        OPAQUE,
+        volatility="s",
+        language="sql",
+        source="SELECT f()",
+        config=("TimeZone",),
+    )
+    functions = {
+        "public": {**catalog().functions["public"], "g": (Function(0, 0, OPAQUE, False, 30003),)}
+    }
+    routines = {**catalog().routines, 30003: outer}
+    engine.install("shop", catalog(fingerprint="own", functions=functions, routines=routines))
+    player = Player(engine, 1)
+    assert ask(player, "SELECT g() FROM t") == Reason.FUNCTIONS_STALE
+    assert ask(player, READ) == Reason.FUNCTIONS_STALE
+    assert ask(Player(engine, 2), READ) == Reason.NOT_CACHED
+
+
+def test_a_table_made_of_what_a_function_gives(engine: Engine) -> None:
+    player = Player(engine, 1)
+    change_settings(player, "tokyo")
+    player.query(f"CREATE TABLE z AS {READ}")
+    player.server(complete("SELECT 1") + ready())
+    player.clear()
+    engine.shell.finish()  # type: ignore[attr-defined]
+    player.query("SET timezone = 'UTC'")
+    player.server(complete("SET") + ready())
+    player.settings = "default"
+    player.clear()
+    ask(player, "SELECT 1")
+    assert ask(player, READ) == Reason.FUNCTIONS_STALE
+
+
+def test_a_name_that_the_protocol_has_used_is_unknown_to_execute(engine: Engine) -> None:
+    """F9: PREPARE fails where the protocol has a statement of that name, and EXECUTE runs that."""
+    player, reader = Player(engine, 1), Player(engine, 2)
+    player.client(messages.parse(b"p", b"UPDATE t SET x = 1") + messages.SYNC)
+    player.server(messages.PARSE_COMPLETE + ready())
+    player.query("PREPARE p AS SELECT 1")
+    player.server(messages.error_response("42P05", "exists", severity="ERROR") + ready())
+    assert ask(reader, PLAIN) == Reason.NOT_CACHED
+    player.query("EXECUTE p")
+    assert engine.board.fences
+    player.server(complete("UPDATE 1") + ready())
+    assert ask(reader, PLAIN) == Reason.NOT_CACHED
+
+
+def test_execute_does_what_its_prepare_said(engine: Engine) -> None:
+    player, reader = Player(engine, 1), Player(engine, 2)
+    player.query("PREPARE p AS UPDATE u SET x = 1")
+    player.server(complete("PREPARE") + ready())
+    assert ask(reader, PLAIN) == Reason.NOT_CACHED
+    player.query("EXECUTE p")
+    assert ask(reader, PLAIN) == "hit"
+    assert ask(reader, "SELECT x FROM u") == Reason.FENCED
+    player.server(complete("UPDATE 1") + ready())
+    assert ask(reader, "SELECT x FROM u") == Reason.NOT_CACHED

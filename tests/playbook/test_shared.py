@@ -382,7 +382,7 @@ def test_a_waiter_that_is_cancelled_fails_at_postgresql(shared: Engine) -> None:
     # What was left of the statement is closed before the next one of that name.
     begin(one)
     one.query("UPDATE u SET x = 'b'")
-    one.expect("S< C Showdah\n" + own_request("BEGIN") + "\nS< Q UPDATE u SET x = 'b'")
+    one.expect("S< C Showdah~own\n" + own_request("BEGIN") + "\nS< Q UPDATE u SET x = 'b'")
     one.server(messages.CLOSE_COMPLETE + own("BEGIN") + complete("UPDATE 1") + ready("T"))
     one.expect("C< C UPDATE 1\nC< Z T")
 
