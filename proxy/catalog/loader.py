@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from proxy.catalog import queries
@@ -111,6 +111,9 @@ class _Reading:
         relations, functions, expressions = await self._versions()
         changed = _changed(None if before is None else before.relations, relations)
         new_relations = await self._fetch(queries.RELATIONS, changed)
+        if before is not None and _renamed(before.rows, new_relations):
+            # Functions are told by the names of the row types that they take and give.
+            before = replace(before, functions=dict.fromkeys(before.functions, 0))
         changed = _changed(None if before is None else before.functions, functions)
         new_functions = await self._fetch(queries.FUNCTIONS, changed)
         changed = _changed(None if before is None else before.expressions, expressions)
@@ -197,6 +200,12 @@ def _changed(before: Versions | None, now: Versions) -> list[int] | None:
     if before is None:
         return None
     return [oid for oid, version in now.items() if before.get(oid) != version]
+
+
+def _renamed(before: Rows, found: list[Any]) -> bool:
+    """Whether a relation that was known has another name now."""
+    names = {row.oid: (row.schema, row.name) for row in before.relations}
+    return any(names.get(row[0], (row[1], row[2])) != (row[1], row[2]) for row in found)
 
 
 def _stale(before: Versions | None, now: Versions) -> set[int]:

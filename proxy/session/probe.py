@@ -64,9 +64,7 @@ PROBE_SQL = f"""SELECT pg_catalog.pg_backend_pid(),
  WHERE NOT name {_EQ} ANY ('{{{_HARMLESS}}}'::pg_catalog.text[])
  AND NOT (pg_catalog.strpos(name, '.') OPERATOR(pg_catalog.>) 0
  AND (COALESCE(setting {_EQ} boot_val, false) OR pg_catalog.starts_with(name, 'plpgsql.')))
- UNION ALL SELECT 'plpgsql', {_PLPGSQL}
- UNION ALL SELECT 'reloaded',
- pg_catalog.date_part('epoch', pg_catalog.pg_conf_load_time())::pg_catalog.text) settings),
+ UNION ALL SELECT 'plpgsql', {_PLPGSQL}) settings),
  pg_catalog.current_setting('default_transaction_isolation'),
  pg_catalog.current_setting('idle_session_timeout', true),
  pg_catalog.current_setting('idle_in_transaction_session_timeout', true),

@@ -328,7 +328,7 @@ class ServerSide(Touched):
             self.blocked = None
             self.portals.clear()
             self.ghost_portal = None
-            self.hits_in_block = self.snapshot_in_block = False
+            self.hits_in_block = self.snapshot_in_block = self.bodies_in_block = False
 
     def _settle(self, head: Pending) -> None:
         """Fences and closures at the end of a request (F2, F3)."""

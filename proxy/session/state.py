@@ -137,6 +137,7 @@ class SessionState:
         # The settings under which functions in SQL or PL/pgSQL have first run: plans that
         # they made are kept by the session. None if none has run.
         self.formed: object = None
+        self.bodies_in_block = False  # some may run yet before its transaction has ended
         self.forming = False  # the probe that is on its way will tell
         self.portals: dict[bytes, Plan] = {}
         self.stale_unnamed = False  # upstream still has an unnamed statement that is gone
@@ -316,6 +317,7 @@ class SessionState:
         pending.flags |= flags & ~Flag.PLAIN
         if plan.bodies and plan.reason is not Reason.CATALOG_LOADING:
             pending.formed = None if self.forming else (self.formed,)
+            self.bodies_in_block = True
             self.runs_bodies(alone=not (flags & Flag.SETTINGS or plan.mixes))
         if plan.reason is Reason.DDL:
             pending.flags |= UNASKABLE
@@ -378,7 +380,8 @@ class SessionState:
 
     def forget_settings(self, *, path: bool) -> None:
         """From here on the settings are unknown, and with `path` how names resolve (K3)."""
-        if self.forming:
+        if self.forming or self.bodies_in_block:
+            # Cursors, portals and deferred triggers run functions late.
             self.forming = False
             self.formed = MIXED
         self.epochs += 1

@@ -138,13 +138,14 @@ def test_writes_past_howdah_are_seen_to_be_late(
     )
     worst = 0.0
     for attempt in range(10):  # until a read has met one of these writes
-        report = run(dataclasses.replace(options, seed=attempt))
+        report = run(dataclasses.replace(options, seed=attempt, schema=f"past_{attempt}"))
         assert report.violations == [], report.to_text()
         worst = max(worst, report.worst)
         if worst > 0.001:
             break
     assert 0.001 < worst < 2.0
-    report = run(dataclasses.replace(options, seconds=60, max_staleness=0, stop_at_first=True))
+    strict = dataclasses.replace(options, seconds=60, max_staleness=0, schema="past_strict")
+    report = run(dataclasses.replace(strict, stop_at_first=True))
     assert report.code == 1
     assert report.violations[0].late > 0
 

@@ -262,3 +262,22 @@ def test_execute_does_what_its_prepare_said(engine: Engine) -> None:
     assert ask(reader, "SELECT x FROM u") == Reason.FENCED
     player.server(complete("UPDATE 1") + ready())
     assert ask(reader, "SELECT x FROM u") == Reason.NOT_CACHED
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_what_runs_at_commit(engine: Engine, reset: bool) -> None:
+    """A cursor WITH HOLD and a deferred trigger run under the settings of the COMMIT."""
+    player = Player(engine, 1)
+    player.query("BEGIN")
+    player.query(f"DECLARE c CURSOR WITH HOLD FOR {READ}")
+    player.server(messages.PARSE_COMPLETE + messages.BIND_COMPLETE + complete("BEGIN"))
+    player.server(messages.CLOSE_COMPLETE * 2)
+    player.server(complete("DECLARE CURSOR") + ready("T"))
+    if reset:
+        player.query("SET LOCAL timezone = 'Asia/Tokyo'")
+        player.server(complete("SET") + ready("T"))
+    player.query("COMMIT")
+    player.server(complete("COMMIT") + ready())
+    player.clear()
+    ask(player, "SELECT 1")
+    assert ask(player, READ) == (Reason.FUNCTIONS_STALE if reset else Reason.NOT_CACHED)
