@@ -388,6 +388,7 @@ _CODE = {
         "(select oid from pg_catalog.pg_type where typtype = 'c') and"
         + _NOT_TEMPORARY.format("typnamespace"),
     ),
+    "pg_namespace": ("oid", " where nspname !~ '^pg_(toast_)?temp_'"),
 } | {
     catalog: (key, "")
     for catalog, key in _FINGERPRINTED.items()

@@ -266,7 +266,8 @@ class Reach:
         name = routine.name
         declared = self._declared.get(name) if self._declared else None
         if declared is not None:
-            return self._as_declared(declared)
+            own, following = self._as_declared(declared)
+            return _both(own, _KEEPS_PLANS if routine.language else own), following
         nodes: list[Node] = [Node("f", oid, node.path) for oid in routine.support]
         own = NOTHING_REACHED
         if routine.defaults is not None:

@@ -93,6 +93,7 @@ class Engine:
         self.message_limit = message_limit
         self.identity: Identity | None = None
         self.databases: dict[str, Database] = {}
+        self.reloads = 0
         self.transitions: dict[tuple[int, int, bytes], Context] = {}
         # Seconds, as sessions are told them; the shell sets it.
         self.clock: Callable[[], float] = lambda: 0.0
@@ -314,6 +315,7 @@ class Engine:
 
     def settings_reloaded(self) -> None:
         """The server has reloaded its configuration: every session is asked again."""
+        self.reloads += 1
         for database in self.databases.values():
             self._retire(database)
         self.epoch("settings")

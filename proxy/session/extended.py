@@ -371,6 +371,8 @@ class ExtendedSide(ClientSide):
             name, _ = messages.cut_name(payload)
             statement = Statement(name, message, self.epoch, self.data.version)
             statement.upstream = True
+            if self.changes_schema:
+                statement.version = -1
             old = self.statements.get(name)
             pending.parses.append((name, old if name else None))
             self.statements[name] = statement
@@ -397,6 +399,8 @@ class ExtendedSide(ClientSide):
                 plan = self._plan_of_suspect(known)
             else:
                 plan = self._plan_of(known)
+            if known is not None and self.changes_schema:
+                known.version = -1
             self.portals[bind.portal] = plan
             if not bind.portal:
                 self.ghost_portal = None
@@ -410,7 +414,8 @@ class ExtendedSide(ClientSide):
                 self.note(pending, executed)
             elif executed.bodies:
                 # Functions run now; what came since the Bind may have changed settings.
-                self.runs_bodies(alone=not (executed.flags & Flag.SETTINGS or executed.mixes))
+                own = bool(executed.flags & Flag.SETTINGS) or self.changes_schema
+                self.runs_bodies(alone=not (own or executed.mixes))
             reason = executed.reason
             if executed.kind is Kind.READ:
                 reason = Reason.PORTAL

@@ -49,6 +49,7 @@ _PLPGSQL = f" {_CAT} ';' {_CAT} ".join(
         ("variable_conflict", "error"),
         ("check_asserts", "on"),
         ("extra_errors", "none"),
+        ("extra_warnings", "none"),
     )
 )
 

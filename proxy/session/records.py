@@ -95,7 +95,6 @@ class Pending:
         "fence",
         "fill",
         "flags",
-        "formed",
         "guard",
         "hidden",
         "learn",
@@ -113,7 +112,6 @@ class Pending:
         "simple",
         "synced",
         "tag",
-        "unrun",
     )
 
     def __init__(self, sent: float, *, hidden: bool = False) -> None:
@@ -129,9 +127,6 @@ class Pending:
         self.parses: list[tuple[bytes, Statement | None]] = []
         self.parsed = 0
         self.error: tuple[str, str] | None = None
-        self.unrun = False  # the error is about the client's text: nothing of it has run
-        # `formed` of the session before it, where it may run functions.
-        self.formed: tuple[object] | None = None
         self.tag = b""
         self.synced = False
         self.data_ended = False  # CopyDone or CopyFail was sent behind it

@@ -134,8 +134,6 @@ class ServerSide(Touched):
         if kind == 0x45:  # ErrorResponse
             found = messages.fields(payload)
             head.error = (found.get("V", "ERROR"), found.get("C", ""))
-            # An error of parse analysis has a place in the client's text, and no context.
-            head.unrun = head.error[1].startswith("42") and "P" in found and "W" not in found
             if head.guard and self.struck is None:
                 self.struck = payload
             return self._error(head), self._offer(head, kind, size)
@@ -355,16 +353,6 @@ class ServerSide(Touched):
             self.closure_flags = Flag.NONE
         if head.learn is not None and ended:
             self._learn(head)
-        if head.unrun and head.formed is not None and not self.pending:
-            self._forget_run(head)
-
-    def _forget_run(self, head: Pending) -> None:
-        """PostgreSQL has refused the text of `head`: it ran no function (K1)."""
-        snapshot = self.data.snapshot
-        domains = snapshot is None or snapshot.opaque_domains
-        if head.noted == 1 and not head.flags & Flag.SEVERAL and not domains:
-            assert head.formed is not None
-            (self.formed,) = head.formed
 
     def _read_schema_again(self, fence: object) -> None:
         engine, database = self.engine, self.data
@@ -430,6 +418,7 @@ class ServerSide(Touched):
         plain = snapshot is not None and not snapshot.login_triggers
         if head.probe_epoch == 0 and self.login_context is None and plain:
             self.login_context = context
+            self.login_reloads = self.engine.reloads
         if self.learning is not None and self.learning.learn is not None:
             self.engine.learn(self.learning.learn, context)
             self._settings_are(context, self.learning)

@@ -93,6 +93,8 @@ class ClientSide(Touched):
     ) -> None:
         """Remember that `pending` is just a SET (or the like) in the context `before` (K3)."""
         login = self.login_context
+        if self.login_reloads != self.engine.reloads:
+            return  # what RESET goes back to may have changed for some sessions only
         if login is None or before is None or len(text) > _LEARNED_TEXT:
             return
         if plan.flags & Flag.DETERMINISTIC and not plan.flags & (Flag.MAY_COMMIT | Flag.OPAQUE):
@@ -117,8 +119,13 @@ class ClientSide(Touched):
             if not board.holds(entry.slots, entry.counters):
                 return False
             entry.stamp = board.stamp
-        if self.now >= entry.expires or (entry.bodies and self.keeps_other_plans()):
+        if self.now >= entry.expires:
             return False
+        if entry.bodies:
+            if self.keeps_other_plans():
+                return False
+            # PostgreSQL may be asked for this portal later in the transaction.
+            self.bodies_in_block = self.block
         if entry.frequency < MAX_FREQUENCY:
             entry.frequency += 1
         return True

@@ -55,7 +55,9 @@ class Waiting(ExtendedSide):
         of them is opaque, everything would be evicted, and the settings would be unknown
         again behind it.
         """
-        if not self._may_wait or self.path_context is not None or self.status != b"I":
+        if not self._may_wait or self.cancels_held or self.path_context is not None:
+            return False
+        if self.status != b"I":
             return False
         text = _only_text(data)
         if text is None or self.data.snapshot is None or not self.safe_text:

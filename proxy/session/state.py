@@ -97,6 +97,7 @@ class SessionState:
         self.context: Context | None = None
         self.path_context: Context | None = None
         self.login_context: Context | None = None
+        self.login_reloads = 0  # of the server's configuration, as counted then
         # Numbers the states of the settings. A state known to be as before gets its
         # old number back, a new one never has a number that was used.
         self.epoch = self.epochs = 0
@@ -316,9 +317,9 @@ class SessionState:
             pending.flags &= ~Flag.PLAIN
         pending.flags |= flags & ~Flag.PLAIN
         if plan.bodies and plan.reason is not Reason.CATALOG_LOADING:
-            pending.formed = None if self.forming else (self.formed,)
             self.bodies_in_block = True
-            self.runs_bodies(alone=not (flags & Flag.SETTINGS or plan.mixes))
+            own = bool(flags & (Flag.SETTINGS | Flag.SCHEMA)) or self.changes_schema
+            self.runs_bodies(alone=not (own or plan.mixes))
         if plan.reason is Reason.DDL:
             pending.flags |= UNASKABLE
         if flags & Flag.MAY_COMMIT and not confined(plan):
@@ -344,6 +345,14 @@ class SessionState:
                 self.blocked = Reason.TRANSACTION_LOCKS
             elif flags & Flag.ISOLATION:
                 self.blocked = Reason.ISOLATION
+
+    @property
+    def changes_schema(self) -> bool:
+        """Whether DDL of its own is open: what is planned now stays so, rolled back or not (K1)."""
+        flags = self.closure_flags
+        for waiting in self.pending:
+            flags |= waiting.flags
+        return bool(flags & Flag.SCHEMA)
 
     def runs_bodies(self, *, alone: bool = True) -> None:
         """Functions run, and the session keeps their plans (K1).

@@ -154,18 +154,6 @@ def test_a_call_whose_path_does_not_come_in_time(engine: Engine) -> None:
     assert engine.board.fences
 
 
-@pytest.mark.parametrize("context", [False, True])
-def test_a_text_that_postgresql_refuses_runs_nothing(engine: Engine, context: bool) -> None:
-    """Unless the error has a context: then it is a function's."""
-    player = Player(engine, 1)
-    player.query("SELECT nowhere.y FROM nowhere")
-    fields = b"SERROR\0VERROR\0C42P01\0Mno\0P23\0" + (b"Win f\0" if context else b"") + b"\0"
-    player.server(messages.message(b"E", fields) + ready())
-    player.clear()
-    assert ask(player, "SELECT 1") in (Reason.NO_RELATION, Reason.SESSION_UNKNOWN)
-    assert ask(player, READ) == (Reason.FUNCTIONS_STALE if context else Reason.NOT_CACHED)
-
-
 def test_a_cursor_runs_functions_when_it_is_fetched(engine: Engine) -> None:
     player = Player(engine, 1)
     player.query("BEGIN")
@@ -281,3 +269,20 @@ def test_what_runs_at_commit(engine: Engine, reset: bool) -> None:
     player.clear()
     ask(player, "SELECT 1")
     assert ask(player, READ) == (Reason.FUNCTIONS_STALE if reset else Reason.NOT_CACHED)
+
+
+@pytest.mark.parametrize("ddl", [False, True])
+def test_what_was_planned_under_a_schema_that_was_rolled_back(engine: Engine, ddl: bool) -> None:
+    player = Player(engine, 1)
+    player.query("BEGIN")
+    player.query("ALTER TABLE t ADD COLUMN y int" if ddl else "UPDATE t SET x = 1")
+    player.server(messages.PARSE_COMPLETE + messages.BIND_COMPLETE + complete("BEGIN"))
+    player.server(messages.CLOSE_COMPLETE * 2)
+    player.server(complete("ALTER TABLE") + ready("T"))
+    player.query(READ)
+    player.server(answer("1", status="T"))
+    player.query("ROLLBACK")
+    player.server(complete("ROLLBACK") + ready())
+    player.clear()
+    ask(player, "SELECT 1")
+    assert ask(player, READ) == (Reason.FUNCTIONS_STALE if ddl else Reason.NOT_CACHED)
