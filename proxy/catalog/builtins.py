@@ -215,6 +215,8 @@ def extension_label(extension: str, name: str, volatility: str) -> Label:
     """
     if extension == "hstore" and name in POPULATING:
         return STABLE  # IMMUTABLE by label, but it reads 'now' into dates
+    if extension == "isn" and volatility == "i":
+        return STABLE  # its input takes weak numbers where the session has asked for it
     if volatility == "i":
         return SAFE
     if extension == "pg_trgm" and name == "set_limit":

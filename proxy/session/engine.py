@@ -93,8 +93,7 @@ class Engine:
         self.message_limit = message_limit
         self.identity: Identity | None = None
         self.databases: dict[str, Database] = {}
-        self.reloads = 0
-        self.transitions: dict[tuple[int, int, bytes], Context] = {}
+        self.transitions: dict[tuple[str, int, bytes], Context] = {}
         # Seconds, as sessions are told them; the shell sets it.
         self.clock: Callable[[], float] = lambda: 0.0
         self._shell = shell
@@ -243,7 +242,7 @@ class Engine:
         for context in database.contexts.values():
             context.plans.clear()
 
-    def learn(self, transition: tuple[int, int, bytes], context: Context) -> None:
+    def learn(self, transition: tuple[str, int, bytes], context: Context) -> None:
         """Remember where a SET leads: from login and present context, by its text (K3)."""
         if len(self.transitions) >= TRANSITION_LIMIT:
             self.transitions.clear()
@@ -315,7 +314,6 @@ class Engine:
 
     def settings_reloaded(self) -> None:
         """The server has reloaded its configuration: every session is asked again."""
-        self.reloads += 1
         for database in self.databases.values():
             self._retire(database)
         self.epoch("settings")

@@ -406,6 +406,11 @@ class ExtendedSide(ClientSide):
                 self.ghost_portal = None
             self.note(pending, plan, known.text if known is not None else None)
             return plan
+        if kind == D and payload[:1] == b"S" and self.changes_schema:
+            # It may be analysed anew.
+            described = self.statements.get(messages.cut_name(payload[1:])[0])
+            if described is not None:
+                described.version = -1
         if kind == E:
             portal, _ = messages.cut_name(payload)
             executed = self.portals.get(portal)

@@ -42,16 +42,29 @@ _TEMP = f"{_EQ} pg_catalog.pg_my_temp_schema()"
 MIGHTY = f"(r.rolsuper OR r.rolname {_EQ} 'pg_execute_server_program')"
 
 # PL/pgSQL's own settings are in pg_settings only where it is loaded, but may be set before.
-_PLPGSQL = f" {_CAT} ';' {_CAT} ".join(
-    f"CASE WHEN COALESCE(pg_catalog.current_setting('plpgsql.{name}', true), '') {_EQ} ''"
-    f" THEN '{default}' ELSE pg_catalog.current_setting('plpgsql.{name}', true) END"
+# The same goes for extensions whose settings decide what their functions answer.
+_PLACEHOLDERS = f" {_CAT} ';' {_CAT} ".join(
+    f"CASE WHEN COALESCE(pg_catalog.current_setting('{name}', true), '') {_EQ} ''"
+    f" THEN '{default}' ELSE pg_catalog.current_setting('{name}', true) END"
     for name, default in (
-        ("variable_conflict", "error"),
-        ("check_asserts", "on"),
-        ("extra_errors", "none"),
-        ("extra_warnings", "none"),
+        ("plpgsql.variable_conflict", "error"),
+        ("plpgsql.check_asserts", "on"),
+        ("plpgsql.extra_errors", "none"),
+        ("plpgsql.extra_warnings", "none"),
+        ("hnsw.ef_search", "40"),
+        ("hnsw.iterative_scan", "off"),
+        ("hnsw.max_scan_tuples", "20000"),
+        ("hnsw.scan_mem_multiplier", "1"),
+        ("ivfflat.probes", "1"),
+        ("ivfflat.iterative_scan", "off"),
+        ("ivfflat.max_probes", "32768"),
+        ("isn.weak", "off"),
     )
 )
+
+_COUNTS = f"""NOT name {_EQ} ANY ('{{{_HARMLESS}}}'::pg_catalog.text[])
+ AND NOT (pg_catalog.strpos(name, '.') OPERATOR(pg_catalog.>) 0
+ AND (COALESCE(setting {_EQ} boot_val, false) OR pg_catalog.starts_with(name, 'plpgsql.')))"""
 
 PROBE_SQL = f"""SELECT pg_catalog.pg_backend_pid(),
  (SELECT oid FROM pg_catalog.pg_database WHERE datname {_EQ} pg_catalog.current_database()),
@@ -62,10 +75,8 @@ PROBE_SQL = f"""SELECT pg_catalog.pg_backend_pid(),
  (SELECT pg_catalog.md5(pg_catalog.string_agg(name {_CAT} '=' {_CAT} value, ',' ORDER BY name))
  FROM (SELECT name, CASE WHEN setting IS NULL THEN '' ELSE setting END AS value
  FROM pg_catalog.pg_settings
- WHERE NOT name {_EQ} ANY ('{{{_HARMLESS}}}'::pg_catalog.text[])
- AND NOT (pg_catalog.strpos(name, '.') OPERATOR(pg_catalog.>) 0
- AND (COALESCE(setting {_EQ} boot_val, false) OR pg_catalog.starts_with(name, 'plpgsql.')))
- UNION ALL SELECT 'plpgsql', {_PLPGSQL}) settings),
+ WHERE {_COUNTS}
+ UNION ALL SELECT 'placeholders', {_PLACEHOLDERS}) settings),
  pg_catalog.current_setting('default_transaction_isolation'),
  pg_catalog.current_setting('idle_session_timeout', true),
  pg_catalog.current_setting('idle_in_transaction_session_timeout', true),
@@ -76,7 +87,9 @@ PROBE_SQL = f"""SELECT pg_catalog.pg_backend_pid(),
  (SELECT oid FROM pg_catalog.pg_roles WHERE rolname {_EQ} session_user),
  (SELECT oid FROM pg_catalog.pg_roles WHERE rolname {_EQ} current_user),
  EXISTS (SELECT FROM pg_catalog.pg_roles r
- WHERE {MIGHTY} AND pg_catalog.pg_has_role(session_user, r.oid, 'MEMBER'))
+ WHERE {MIGHTY} AND pg_catalog.pg_has_role(session_user, r.oid, 'MEMBER')),
+ (SELECT pg_catalog.md5(pg_catalog.string_agg(name {_CAT} '=' {_CAT} COALESCE(reset_val, ''), ','
+ ORDER BY name)) FROM pg_catalog.pg_settings WHERE {_COUNTS})
 """.replace("\n", " ")
 
 # Prepared statements of the session: opaque code may have replaced them.
@@ -124,6 +137,8 @@ class Answer:
     login_oid: int = 0
     role_oid: int = 0
     mighty: bool = True
+    # A hash of what RESET ALL goes back to.
+    resets: str = field(default="", compare=False)
     statements: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
@@ -154,7 +169,8 @@ def decode(payload: bytes) -> Answer:
             login_oid=int(row[15] or 0),
             role_oid=int(row[16] or 0),
             mighty=row[17] != "f",
-            statements=json.loads(row[18] or "{}") if len(row) > 18 else {},
+            resets=row[18] or "",
+            statements=json.loads(row[19] or "{}") if len(row) > 19 else {},
         )
     except (ValueError, IndexError, TypeError) as error:
         raise ProtocolError(f"the answer to the session probe cannot be read: {error}") from error

@@ -136,7 +136,7 @@ class Pending:
         self.probe_epoch: int | None = None
         self.row: bytes | None = None
         # (key of the transition, context before): a SET whose effect is known or to be learned.
-        self.learn: tuple[int, int, bytes] | None = None
+        self.learn: tuple[str, int, bytes] | None = None
         self.before: Context | None = None
         self.before_epoch = 0
         self.noted = 0  # plans that it executes

@@ -413,12 +413,10 @@ class ServerSide(Touched):
         if context is None:
             return
         self.settings_seen(context)
-        snapshot = self.data.snapshot
-        # What a login event trigger sets is not what RESET goes back to.
-        plain = snapshot is not None and not snapshot.login_triggers
-        if head.probe_epoch == 0 and self.login_context is None and plain:
-            self.login_context = context
-            self.login_reloads = self.engine.reloads
+        known, self.resets = self.resets, answer.resets
+        if known != answer.resets:
+            # A reload has changed what RESET goes back to, perhaps in front of that SET.
+            self.learning = None
         if self.learning is not None and self.learning.learn is not None:
             self.engine.learn(self.learning.learn, context)
             self._settings_are(context, self.learning)

@@ -92,13 +92,10 @@ class ClientSide(Touched):
         self, pending: Pending, plan: Plan, text: bytes, before: Context | None, epoch: int
     ) -> None:
         """Remember that `pending` is just a SET (or the like) in the context `before` (K3)."""
-        login = self.login_context
-        if self.login_reloads != self.engine.reloads:
-            return  # what RESET goes back to may have changed for some sessions only
-        if login is None or before is None or len(text) > _LEARNED_TEXT:
+        if not self.resets or before is None or len(text) > _LEARNED_TEXT:
             return
         if plan.flags & Flag.DETERMINISTIC and not plan.flags & (Flag.MAY_COMMIT | Flag.OPAQUE):
-            pending.learn = (login.id, before.id, text)
+            pending.learn = (f"{self.resets} {self.user}", before.id, text)
             pending.before, pending.before_epoch = before, epoch
 
     def _close_unnamed(self) -> None:

@@ -96,8 +96,7 @@ class SessionState:
         self.standard_strings = ""
         self.context: Context | None = None
         self.path_context: Context | None = None
-        self.login_context: Context | None = None
-        self.login_reloads = 0  # of the server's configuration, as counted then
+        self.resets = ""  # a hash of what RESET ALL goes back to, as the last probe showed it
         # Numbers the states of the settings. A state known to be as before gets its
         # old number back, a new one never has a number that was used.
         self.epoch = self.epochs = 0

@@ -80,13 +80,19 @@ class Run:
         self.reads = [self.text(sql) for sql in case.reads]
         self.sessions: dict[str, Speaker] = {}
         self.own = case.role != "postgres" or bool(case.session)
+        self.readers = readers
+        self.connect()
+
+    def connect(self) -> None:
+        """The sessions that read."""
+        bench, case = self.bench, self.case
         reader = bench.connect_through(case.role) if self.own else bench.reader
         direct = bench.connect_directly(case.role) if self.own else bench.direct
         for wire in (reader, direct):
             for sql in case.session:
                 wire.query(self.text(sql))
         self.wires = (reader, direct)
-        self.pairs = [(Speaker(reader, style), Speaker(direct, style)) for style in readers]
+        self.pairs = [(Speaker(reader, style), Speaker(direct, style)) for style in self.readers]
 
     def text(self, sql: str) -> str:
         filled = sql.replace("{s}", self.case.home).replace("{n}", str(self.number))
@@ -247,6 +253,13 @@ class Run:
             for speaker in itertools.chain(*self.pairs):
                 speaker.forget()
             self.compare("prepared again after the act")
+            # A session keeps the plans of functions that it ran before the change.
+            for wire in self.wires if self.own else ():
+                wire.close()
+            self.bench.renew()
+            self.connect()
+            self.until_calm()
+            self.compare("in new sessions after the act")
         if case.cacheable and case.hit_after:
             self.until_all_hit("after the act")
         elif not case.cacheable:

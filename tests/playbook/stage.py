@@ -174,6 +174,7 @@ class Player:
         self.engine = engine
         self.idle = idle
         self.mighty = mighty
+        self.resets = "resets"
         self.now = 100.0
         self.pid = 1000 + number
         self.role = role
@@ -220,6 +221,7 @@ class Player:
             "10",
             "10",
             self.mighty,
+            self.resets,
             *more,
         )
 

@@ -516,18 +516,36 @@ def test_a_set_is_learned_only_from_its_own_answer(shared: Engine) -> None:
     assert not shared.transitions
 
 
-def test_settings_of_the_login_are_those_before_any_set(shared: Engine) -> None:
-    """K3: what RESET ALL leads to depends on the login, not on the first answer."""
-    player = Player(shared)
-    session = player.session
-    vars(session).update(login_context=None, context=None)
-    session.forget_settings(path=True)
-    session.statements_since_probe = 1000
+def test_resets_lead_where_the_session_s_defaults_are(shared: Engine) -> None:
+    """K3: equal settings may have other defaults; a reload may change them in between."""
+    for number, resets in enumerate(("a", "b", "a")):
+        player = Player(shared, number)
+        player.session.resets = player.resets = resets
+        player.query("RESET ALL")
+        player.server(complete("RESET") + ready())
+        learned = player.session.context is not None
+        assert learned is (number == 2)
+        player.clear()
+        player.session.statements_since_probe = 1000
+        player.query("SELECT 1")
+        if not learned:
+            player.probed()
+    assert len(shared.transitions) == 2
+    player.session.forget_settings(path=True)
+    player.server(answer("1"))
+    player.clear()
+    shared.transitions.clear()
+    player.session.statements_since_probe = 1000
     player.query(READ)
     player.probed()
     player.server(answer("a"))
-    assert session.context is not None
-    assert session.login_context is None
+    player.query("RESET ALL")
+    player.server(complete("RESET") + ready())
+    player.resets = "after a reload"
+    player.session.statements_since_probe = 1000
+    player.query("SELECT 1")
+    player.probed()
+    assert not shared.transitions
 
 
 def test_changed_roles_ask_every_session_again(shared: Engine) -> None:
@@ -574,7 +592,7 @@ def test_memory_of_plans_and_transitions_is_bounded(shared: Engine) -> None:
     context = player.session.context
     assert context is not None
     for number in range(module.TRANSITION_LIMIT + 10):
-        shared.learn((1, 1, b"SET my.trace = '%d'" % number), context)
+        shared.learn(("", 1, b"SET my.trace = '%d'" % number), context)
     assert len(shared.transitions) <= module.TRANSITION_LIMIT
     text = b"SELECT x FROM t WHERE x = '" + b"y" * module.LONG_TEXT + b"'"
     shared.plan(text, player.session.data, context)
