@@ -307,7 +307,7 @@ def _ddl(facts: Facts, situation: Situation) -> Plan:
     """Every DDL changes the catalog, which is read again before the fence falls (F12)."""
     catalog, path = situation.catalog, situation.search_path
     reach = _reach(situation)
-    changes = Flag.NONE
+    changes, bodies = Flag.NONE, True
     if catalog is None or reach is None:
         opaque = True
     else:
@@ -321,13 +321,14 @@ def _ddl(facts: Facts, situation: Situation) -> Plan:
                 code.add(Effect.OPAQUE, Reason.DDL)
         opaque = code.effect is Effect.OPAQUE or catalog.event_triggers or catalog.opaque_types
         changes = code.flags
+        bodies = opaque or code.bodies
     runs = catalog is None or (catalog.opaque_functions and facts.tag not in _PURE_DDL)
     flags = Flag.SCHEMA | changes | (_OPAQUE_FLAGS if opaque else Flag.NONE)
     if facts.temporary:
         flags |= Flag.PATH | Flag.SETTINGS
     closure = EVERYTHING if facts.cluster or opaque or runs else DATABASE
     # It may run functions: in queries, for defaults, checks and indexes.
-    return Plan(Kind.WRITE, Reason.DDL, closure=closure, flags=flags, bodies=True)
+    return Plan(Kind.WRITE, Reason.DDL, closure=closure, flags=flags, bodies=bodies or runs)
 
 
 def _refresh(facts: Facts, situation: Situation, reach: Reach) -> Plan:
