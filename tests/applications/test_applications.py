@@ -15,7 +15,6 @@ from tests.drivers.shop import Place
 from tests.fix_howdah import Howdah
 from tests.fix_pg import SYSTEM_15, PostgresServer
 
-
 MOMENTS = ("session_unknown", "catalog_loading", "fenced", "pipelined", "prepared_stale")
 
 
