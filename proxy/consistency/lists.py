@@ -120,6 +120,10 @@ class AppendList(Judge):
         """The least number of elements that an answer may have."""
         return max(self._known.floor(begin), self._read.floor(begin))
 
+    def unplaced(self, begin: float) -> set[int]:
+        """Acknowledged before `begin`, and nobody has read them yet."""
+        return {element for element, committed in self._unplaced.items() if committed < begin}
+
     @property
     def settled(self) -> bool:
         """Whether no append is on its way."""

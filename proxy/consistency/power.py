@@ -200,7 +200,7 @@ def _of_list(tape: Tape, judge: AppendList, at: int, event: Event) -> Iterator[M
     if not elements:
         return
     shorter = elements[:-1]
-    wrong = len(shorter) < judge.floor(begin)
+    wrong = len(shorter) < judge.floor(begin) or not judge.unplaced(begin) <= set(shorter)
     aborted = [*judge.aborted]
     for number, other in enumerate(tape.events):
         said = other.arguments

@@ -79,6 +79,50 @@ def list_tape() -> Tape:
     return told.tape
 
 
+def random_tape(kind: str, seed: int) -> Tape:
+    """What concurrent writers and readers of a true value told, recorded from some point on."""
+    random = Random(seed)
+    judges = {"list": AppendList("list"), "register": Register("key"), "bank": Bank("b", total=9)}
+    judge: Judge = judges[kind]
+    told, after = Told(judge), random.randrange(60)
+    state: list[int] = []
+    running: list[tuple[str, int, int]] = []  # what, its value, when it began
+    waiting: list[tuple[str, int, int]] = []  # has happened, is not told yet
+    seen: list[list[int]] = []
+    for time in range(200):
+        if time == after:
+            told.tape = Tape(judge)
+        chance = random.random()
+        writers = sum(what != "read" for what, _, _ in running + waiting)
+        if chance < 0.15 and writers < (1 if kind == "register" else 3):
+            arguments = (time, time) if kind == "list" else (time,)
+            value = told("begin", *arguments)
+            outcome = "abort" if random.random() < 0.2 else "commit"
+            running.append((outcome, value if kind == "register" else time, time))
+        elif chance < 0.4:
+            running.append(("read", 0, time))
+        elif running and chance < 0.7:
+            what, value, begin = running.pop(random.randrange(len(running)))
+            if what == "read":
+                value = len(seen)
+                seen.append([*state])
+            elif what == "commit":
+                state.append(value)
+            waiting.append((what, value, begin))
+        elif waiting:
+            what, value, begin = waiting.pop(random.randrange(len(waiting)))
+            if what != "read":
+                told(what, *(() if kind == "bank" else (value,)), time)
+            elif kind == "list":
+                told("read", seen[value], begin, time)
+            elif kind == "register":
+                told("read", seen[value][-1] if seen[value] else 0, begin, time)
+            else:
+                told("read", 9, len(seen[value]), begin, time)
+    assert judge.found == []
+    return told.tape
+
+
 TAPES = [register_tape, bank_tape, rows_tape, list_tape]
 
 
@@ -103,6 +147,17 @@ def test_each_mutant_that_is_a_violation_is_found_and_no_other(make) -> None:
             kinds.add(mutant.kind)
             assert bool(tape.replay(at, mutant.event).found) == mutant.wrong, mutant
     assert len(kinds) >= 3
+
+
+@pytest.mark.parametrize("kind", ["list", "register", "bank"])
+def test_of_histories_at_random_no_mutant_is_judged_otherwise(kind: str) -> None:
+    """A list's element may have been acknowledged before the tape began, and read by nobody."""
+    for seed in range(40):
+        tape = random_tape(kind, seed)
+        for at, event in enumerate(tape.events):
+            for mutant in power.mutants(tape, at) if event.method == "read" else ():
+                found = tape.replay(at, mutant.event).found
+                assert bool(found) == mutant.wrong, (seed, at, mutant, found)
 
 
 def test_measure_counts_by_kind() -> None:
