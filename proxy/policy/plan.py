@@ -109,6 +109,11 @@ class Flag:
     DISCARD_ALL = 8192
     # A name that the catalog does not know: it is read again.
     UNKNOWN_NAME = 16384
+    # Of those with SETTINGS: what changes is custom settings alone, which neither decide how
+    # a text is read nor how functions are planned (K1).
+    CUSTOM = 32768
+    # Of those with SETTINGS: the change ends with the transaction.
+    LOCAL = 65536
     # From equal settings and an equal login these lead to equal settings.
     DETERMINISTIC = SET_CONSTANT | RESET_ALL | DISCARD_ALL
 
@@ -134,6 +139,7 @@ class Plan:
         executes: name of the SQL-level prepared statement that EXECUTE runs, where its
             arguments are harmless; what it does is what `prepared` of its PREPARE says.
         prepared: for PREPARE, what executing it does, wherever its names resolve.
+        settings: names, in lower case, of settings that the answer depends on by name.
     """
 
     kind: Kind
@@ -149,3 +155,4 @@ class Plan:
     mixes: bool = False
     executes: str = ""
     prepared: Plan | None = None
+    settings: frozenset[str] = frozenset()

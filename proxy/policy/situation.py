@@ -44,6 +44,8 @@ class Situation:
             them; `None` where it is not known, so that any schema counts.
         catalog: the schema as it stands; `None` while it is not loaded.
         rules: the rules in force.
+        watched: names, in lower case, of settings whose values are in the key because
+            answers depend on them by name.
         wide: names resolve in any schema, also where functions set a search_path.
     """
 
@@ -53,3 +55,4 @@ class Situation:
     catalog: CatalogSnapshot | None
     rules: Rules
     wide: bool = False
+    watched: frozenset[str] = frozenset()

@@ -399,18 +399,17 @@ class ExtendedSide(ClientSide):
                 plan = self._plan_of_suspect(known)
             else:
                 plan = self._plan_of(known)
-            if known is not None and self.changes_schema:
-                known.version = -1
+            if known is not None:
+                self._may_be_analysed(known)
             self.portals[bind.portal] = plan
             if not bind.portal:
                 self.ghost_portal = None
             self.note(pending, plan, known.text if known is not None else None)
             return plan
-        if kind == D and payload[:1] == b"S" and self.changes_schema:
-            # It may be analysed anew.
+        if kind == D and payload[:1] == b"S":
             described = self.statements.get(messages.cut_name(payload[1:])[0])
             if described is not None:
-                described.version = -1
+                self._may_be_analysed(described)
         if kind == E:
             portal, _ = messages.cut_name(payload)
             executed = self.portals.get(portal)
@@ -433,6 +432,13 @@ class ExtendedSide(ClientSide):
             name, _ = messages.cut_name(payload, 1)
             self.portals.pop(name, None)
         return None
+
+    def _may_be_analysed(self, statement: Statement) -> None:
+        """PostgreSQL uses it now, and may read it anew: under these settings and this schema (K1)."""
+        if self.changes_schema:
+            statement.version = -1
+        if statement.epoch != self.epoch:
+            statement.epoch = -1
 
     def _fill_of_batch(
         self, batch: Batch, plan: Plan, obstacle: Reason | None, pending: Pending
