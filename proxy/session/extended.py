@@ -434,7 +434,7 @@ class ExtendedSide(ClientSide):
         return None
 
     def _may_be_analysed(self, statement: Statement) -> None:
-        """PostgreSQL uses it now, and may read it anew: under these settings and this schema (K1)."""
+        """PostgreSQL uses it, and may read it anew: under these settings and this schema (K1)."""
         if self.changes_schema:
             statement.version = -1
         if statement.epoch != self.epoch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ class Told:
         self.judge = judge
         self.tape = Tape(judge)
 
-    def __call__(self, method: str, *arguments: object) -> object:
+    def __call__(self, method: str, *arguments: object) -> Any:
         self.tape.add(method, arguments, {})
         return getattr(self.judge, method)(*arguments)
 
