@@ -205,8 +205,10 @@ class Reason(enum.StrEnum):
     )
     SESSION_FUNCTION = (
         "session_function",
-        "the statement asks for the user, the session or the server",
-        "nothing to do",
+        "the statement asks something about the session or the server that is not followed: "
+        "addresses, versions, settings by a name that is computed, of libraries or of the "
+        "transaction, more than 16 settings",
+        "name settings by literals; custom ones such as app.tenant_id are followed",
     )
     AMBIGUOUS_NAME = (
         "ambiguous_name",
@@ -247,11 +249,6 @@ class Reason(enum.StrEnum):
         "nothing to do",
     )
     SEQUENCE = ("sequence", "the statement reads a sequence", "nothing to do")
-    ROW_SECURITY = (
-        "row_security",
-        "row-level security decides which rows the role sees",
-        "nothing to do",
-    )
     UNLOGGED = ("unlogged", "a table is unlogged", "use a permanent table")
     TEMPORARY = ("temporary", "a table is temporary", "use a permanent table")
     OPAQUE_TYPES = (

@@ -11,13 +11,15 @@ from collections.abc import Callable
 
 from proxy.cache.fences import Board, Granule
 from proxy.cache.store import Entry, Key, Store
+from proxy.wire import messages
 
 # RowDescription is kept apart, since only some requests ask for it.
 _DESCRIPTION = ord("T")
 _NO_DATA = ord("n")
-# ParseComplete, BindComplete: made afresh for each reply.
-_ACKNOWLEDGEMENTS = frozenset(b"12")
+# ParseComplete, BindComplete, CloseComplete: made afresh for each reply.
+_ACKNOWLEDGEMENTS = frozenset(b"123")
 _BODY = frozenset(b"DC")
+_SUSPENDED = ord("s")
 # NotificationResponse and ParameterStatus pass on and are never stored.
 _PASSING = frozenset(b"AS")
 
@@ -28,6 +30,8 @@ class Fill:
     Attributes:
         rejected: the cause, as soon as it cannot be admitted.
         doomed: called at that moment, if set.
+        rows: limit of the Execute that is recorded; 0 for none. A limited answer is whole
+            if the portal ends there, see `beyond`.
     """
 
     __slots__ = (
@@ -44,6 +48,7 @@ class Fill:
         "key",
         "limit",
         "rejected",
+        "rows",
         "slots",
     )
 
@@ -58,8 +63,10 @@ class Fill:
         expires: float,
         limit: int,
         bodies: bool = False,
+        rows: int = 0,
     ) -> None:
         self.key = key
+        self.rows = rows
         self.bodies = bodies
         self.granules = granules
         self.slots = slots
@@ -97,9 +104,25 @@ class Fill:
             return True
         if kind in _ACKNOWLEDGEMENTS or kind in _PASSING:
             return False
+        if kind == _SUSPENDED and self.rows and not self.complete:
+            return False
         # ErrorResponse, NoticeResponse, CopyOut..., PortalSuspended, unknown messages.
         self.reject("error" if kind == 0x45 else "notice" if kind == 0x4E else "message")
         return False
+
+    def beyond(self, kind: int) -> None:
+        """A message of type `kind` answers the further Execute behind the limited one.
+
+        If that finds no row, the rows so far are the whole answer, and its tag is known.
+        """
+        if kind == 0x44:
+            self.reject("row_limit")
+        elif kind == 0x43:
+            if not self.complete and self.rejected is None:
+                self.complete = True
+                self._parts.append(messages.command_complete(b"SELECT %d" % self.rows))
+        elif kind not in _PASSING:
+            self.reject("error" if kind == 0x45 else "notice" if kind == 0x4E else "message")
 
     def add(self, kind: int, data: bytes) -> None:
         """Bytes of a message that `begin` wanted, whole or in pieces."""

@@ -22,6 +22,7 @@ from proxy.catalog.builtins import (
     builtin_label,
     extension_label,
 )
+from proxy.catalog.libraries import reserved
 from proxy.catalog.rows import (
     ExpressionRow,
     FunctionRow,
@@ -113,6 +114,7 @@ class _Builder:
         database, event_triggers, login_triggers = rows.database
         opaque = [row for row in rows.functions if self.by_oid[row.oid].effect is Effect.OPAQUE]
         indexes = [row for row in rows.expressions if row.purpose in "ip"]
+        prefixes, unknown_libraries = reserved(rows.libraries)
         return CatalogSnapshot(
             database_oid=database,
             fingerprint=fingerprint(rows),
@@ -144,6 +146,8 @@ class _Builder:
                 for parent, child, update, delete in rows.foreign_keys
             ),
             descendants=_grouped(rows.inherits),
+            reserved=prefixes,
+            unknown_libraries=unknown_libraries,
         )
 
     def _ground(self) -> object:
@@ -334,7 +338,10 @@ class _Builder:
             effects = [self._label(oid).effect for oid in row.functions]
             if any(effect is Effect.OPAQUE for effect in effects):
                 self.bad_domains.add(row.owner)
-            if any(effect is not Effect.SAFE for effect in effects):
+            # CURRENT_DATE and CURRENT_USER are no functions there.
+            asks = "SQLVALUEFUNCTION" in row.nodes
+            asks = asks or any(self._label(oid).asks for oid in row.functions)
+            if asks or any(effect is not Effect.SAFE for effect in effects):
                 self.unsafe_domains.add(row.owner)
         self.opaque_domains = bool(self.bad_domains)
 
@@ -444,7 +451,7 @@ class _Builder:
                 roots.get(oid, 0),
                 runs.get(oid, ()),
                 triggers.get(oid, ()),
-                tuple(self.expressions.get((oid, purpose)) for purpose in "v234rdipw"),
+                tuple(self.expressions.get((oid, purpose)) for purpose in "v234rcdipw"),
             )
             known = before.get(oid)
             if known is None or known[0] != rests:
@@ -492,6 +499,7 @@ class _Builder:
                 if (tree := self._tree(row.oid, purpose)) is not None
             ),
             policies=self._tree(row.oid, "r") if row.row_security else None,
+            checks=self._tree(row.oid, "c") if row.row_security else None,
             runs=runs,
             triggers=triggers,
         )
@@ -624,8 +632,6 @@ def _refusal(row: RelationRow, system: bool, columns: Iterable[Reason]) -> Reaso
         return by_kind
     if row.persistence != "p":
         return Reason.TEMPORARY if row.persistence == "t" else Reason.UNLOGGED
-    if row.row_security:
-        return Reason.ROW_SECURITY
     return next((reason for reason in columns if reason is not Reason.NONE), Reason.NONE)
 
 

@@ -46,13 +46,17 @@ _CLOCK = frozenset(
     uuidv7 pg_sleep_until
     """.split()
 )
+# `current_schemas` may name a temporary schema that holds nothing, which is in no key.
 _SESSION = frozenset(
     """
-    current_database current_query current_schema current_schemas current_setting current_user
-    getdatabaseencoding getpgusername inet_client_addr inet_client_port inet_server_addr
-    inet_server_port pg_backend_pid pg_client_encoding pg_my_temp_schema pg_postmaster_start_time
-    pg_conf_load_time session_user system_user version
+    current_query current_schemas getdatabaseencoding inet_client_addr inet_client_port
+    inet_server_addr inet_server_port pg_backend_pid pg_client_encoding pg_my_temp_schema
+    pg_postmaster_start_time pg_conf_load_time system_user version
     """.split()
+)
+# Who and where the session is: that is in the key.
+_ASKING = frozenset(
+    "current_database current_schema current_user getpgusername session_user".split()
 )
 
 # Labelled STABLE or IMMUTABLE, but they run SQL, expressions or code of users, or change
@@ -139,6 +143,8 @@ STABLE = _HARMLESS_LABELS[Reason.STABLE_FUNCTION]
 VOLATILE = _HARMLESS_LABELS[Reason.VOLATILE_FUNCTION]
 _LOCK = Label(Effect.HARMLESS, Reason.VOLATILE_FUNCTION, locks=True)
 _SET = Label(Effect.HARMLESS, Reason.SETTING, settings=True)
+_READ_SETTING = Label(Effect.HARMLESS, Reason.SESSION_FUNCTION, asks=True, names=True)
+_ASK = Label(Effect.SAFE, asks=True)
 
 
 def builtin_label(name: str, volatility: str, least: int = 0, most: int = 0) -> Label:
@@ -159,6 +165,10 @@ def builtin_label(name: str, volatility: str, least: int = 0, most: int = 0) -> 
         return OPAQUE
     if name in _CLOCK and not (name == "age" and least == 2):
         return _HARMLESS_LABELS[Reason.CLOCK]
+    if name == "current_setting":
+        return _READ_SETTING
+    if name in _ASKING:
+        return _ASK
     if name in _SESSION:
         return _HARMLESS_LABELS[Reason.SESSION_FUNCTION]
     if name in POPULATING:

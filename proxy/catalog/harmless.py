@@ -1,9 +1,10 @@
-"""Settings that cannot change the answer of a read.
+"""Settings that cannot change the answer of a read, and those that a read may ask for.
 
-What lives here: one reviewed list, over every setting that a session of
-PostgreSQL 13 to 18 may change. A setting that is not listed, custom ones
-included, is part of the key (K1). Left out on purpose although they change no
-answer: idle and transaction timeouts, which the session itself must know (T2).
+What lives here: two reviewed lists. The first is over every setting that a session of
+PostgreSQL 13 to 18 may change. One that is not listed is part of the key (K1); one that
+is, or a custom one, where something asks for it by name. Left out on purpose although
+they change no answer: idle and transaction timeouts, which the session itself must know
+(T2).
 """
 
 from __future__ import annotations
@@ -58,3 +59,24 @@ _WAITING = """
 """
 
 HARMLESS_SETTINGS: frozenset[str] = frozenset((_PLANNER + _WRITING + _LOGGING + _WAITING).split())
+
+# What `current_setting` may be asked for without more: every user may see them, they are in
+# the key whatever their value, and they change by commands, a reload or a restart alone.
+KEYED_SETTINGS: frozenset[str] = frozenset(
+    """
+    array_nulls backslash_quote block_size bytea_output check_function_bodies client_encoding
+    client_min_messages createrole_self_grant data_checksums datestyle
+    default_table_access_method default_tablespace default_text_search_config
+    default_toast_compression default_transaction_deferrable default_transaction_isolation
+    default_transaction_read_only escape_string_warning exit_on_error extra_float_digits
+    gin_fuzzy_search_limit icu_validation_level idle_in_transaction_session_timeout
+    idle_session_timeout integer_datetimes intervalstyle lc_collate lc_ctype lc_messages
+    lc_monetary lc_numeric lc_time lo_compat_privileges max_connections max_function_args
+    max_identifier_length max_index_keys max_locks_per_transaction max_prepared_transactions
+    max_stack_depth max_worker_processes quote_all_identifiers row_security search_path
+    segment_size server_encoding server_version server_version_num session_replication_role
+    shared_buffers standard_conforming_strings synchronize_seqscans temp_tablespaces
+    timezone timezone_abbreviations track_activity_query_size transaction_timeout
+    transform_null_equals wal_block_size wal_level wal_segment_size xmlbinary xmloption
+    """.split()
+)

@@ -172,6 +172,7 @@ class _Reading:
             "operators": [tuple(row) for row in await fetch(queries.OPERATORS)],
             "casts": [row[0] for row in await fetch(queries.CASTS)],
             "index_support": [row[0] for row in await fetch(queries.INDEX_SUPPORT)],
+            "libraries": tuple(tuple(row) for row in await fetch(queries.LIBRARIES)),
         }
 
     async def _used(
@@ -220,7 +221,7 @@ def _types(rows: list[Any]) -> list[TypeRow]:
 
 
 def _expression(row: Any) -> ExpressionRow:
-    return ExpressionRow._make((*row[:3], *map(tuple, row[3:9]), row[9]))
+    return ExpressionRow._make((*row[:3], *map(tuple, row[3:9]), row[9], tuple(row[10]), row[11]))
 
 
 def _relation(row: Any) -> RelationRow:

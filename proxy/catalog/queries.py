@@ -34,7 +34,8 @@ RELATIONS = """
 select c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence::text,
        c.relhasrules, c.relispartition, c.relrowsecurity, a.names, a.types,
        coalesce(a.virtual, false),
-       pg_catalog.md5(pg_catalog.concat_ws(';', c.relowner, c.relacl::text, a.details))
+       pg_catalog.md5(pg_catalog.concat_ws(';', c.relowner, c.relacl::text,
+           c.relforcerowsecurity, c.reloptions::text, a.details))
 from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 left join (
@@ -57,13 +58,16 @@ order by c.oid
 """
 
 # What decides about effective search paths and privileges; only its sameness matters.
-# Roles and their members belong to the cluster, but are what USAGE depends on.
+# Roles and their members belong to the cluster, but are what USAGE depends on. The owner of
+# the database is a member of pg_database_owner, and its name is what current_database() says.
 _ROLES = """
        (select pg_catalog.md5(pg_catalog.string_agg(
             pg_catalog.concat_ws(':', oid, rolname, rolsuper, rolinherit, rolbypassrls), ','
             order by oid)) from pg_catalog.pg_roles),
        (select pg_catalog.md5(pg_catalog.string_agg(m::text, ',' order by roleid, member, m::text))
-        from pg_catalog.pg_auth_members m)
+        from pg_catalog.pg_auth_members m),
+       (select pg_catalog.concat_ws(':', datname, datdba) from pg_catalog.pg_database
+        where datname = pg_catalog.current_database())
 """
 SURROUNDINGS = f"""
 select (select pg_catalog.md5(pg_catalog.string_agg(
@@ -89,6 +93,10 @@ select t.tgrelid, t.tgfoid, t.tgtype::int, t.tgdeferrable,
 from pg_catalog.pg_trigger t
 where (not t.tgisinternal or t.tgfoid >= 16384) and t.tgenabled <> 'D' order by t.oid
 """
+
+# The policies that a plain SELECT applies, and what beside its expressions makes a policy.
+_READING = "polcmd in ('r', '*')"
+_POLICY = "polcmd::text || polpermissive::text || polroles::text"
 
 # Where expressions are stored: owner, purpose, tree, catalog, condition. The purposes are
 # those of `ExpressionRow`.
@@ -122,10 +130,12 @@ _SOURCES = (
     ),
     ("oid", "'a'", "proargdefaults::text", "pg_proc", "proargdefaults is not null"),
     ("oid", "'b'", "prosqlbody::text", "pg_proc", "prosqlbody is not null"),
+    ("polrelid", "'r'", f"coalesce(polqual::text, '') || {_POLICY}", "pg_policy", _READING),
     (
         "polrelid",
-        "'r'",
-        "coalesce(polqual::text, '') || coalesce(polwithcheck::text, '')",
+        "'c'",
+        f"case when {_READING} then '' else coalesce(polqual::text, '') end"
+        f" || coalesce(polwithcheck::text, '') || {_POLICY}",
         "pg_policy",
         "true",
     ),
@@ -148,17 +158,29 @@ def _hash(value: str, seed: str = "0") -> str:
 
 # All owners, or those of a list.
 _WANTED = "{0} >= 16384 and ($1::pg_catalog.oid[] is null or {0} = any($1))"
-_WHOLE = "array['v', '2', '3', '4', 'r', 'a', 'b']"
+_WHOLE = "array['v', '2', '3', '4', 'r', 'c', 'a', 'b', 't']"
 
 
-def _found(pattern: str, kind: str) -> str:
-    """What a pattern finds in trees that are whole queries, or may hold them."""
+def _found(pattern: str, kind: str, *signs: str) -> str:
+    """What a pattern finds in trees that are whole queries, or may hold them.
+
+    Only those that hold one of the `signs` are searched; those are cheaper to look for.
+    """
+    signed = " or ".join(f"pg_catalog.strpos(x.t, '{sign}') > 0" for sign in signs) or "true"
     return f"""case when purpose = any({_WHOLE}) then coalesce(
         (select pg_catalog.array_agg(distinct m[1]::{kind})
          from pg_catalog.unnest(pg_catalog.array_agg(tree)) x(t),
-              pg_catalog.regexp_matches(x.t, '{pattern}', 'g') m), '{{}}')
+              pg_catalog.regexp_matches(x.t, '{pattern}', 'g') m
+         where {signed}), '{{}}')
        else '{{}}' end"""
 
+
+# current_setting(text) and current_setting(text, boolean). A match without the bytes of a
+# constant is a call whose setting is not known before it runs.
+_SETTINGS_READ = (
+    ":(?:funcid|opfuncid|aggfnoid|winfnoid) (?:2077|3294) "
+    "(?:[^(){}]*:args [(][{]CONST :consttype 25 [^{}]*:constvalue [0-9]+ [[] ([-0-9 ]+) []])?"
+)
 
 # For PostgreSQL 14 and later.
 EXPRESSIONS = f"""
@@ -173,10 +195,13 @@ select owner, purpose,
        {_found(":relid ([1-9][0-9]*)", "pg_catalog.oid")},
        {_found("[{]([A-Z_]+)", "text")},
        {_found(":resulttype ([0-9]+) :resultcollid", "pg_catalog.oid")},
-       {_found("[{]SQLVALUEFUNCTION :op ([0-9]+)", "int")},
+       {_found("[{]SQLVALUEFUNCTION :op ([0-9]+)", "int", "SQLVALUEFUNCTION")},
        {_found(":commandType ([0-9]+)", "int")},
        case when purpose = any({_WHOLE})
-            then pg_catalog.bool_or(tree ~ ':varattno -[0-9]') else false end
+            then pg_catalog.bool_or(tree ~ ':varattno -[0-9]') else false end,
+       {_found(_SETTINGS_READ, "text", "id 2077 ", "id 3294 ")},
+       case when purpose = any({_WHOLE})
+            then pg_catalog.md5(pg_catalog.string_agg(tree, ' ' order by tree)) else '' end
 from trees group by owner, purpose order by 1, 2
 """
 
@@ -330,6 +355,30 @@ where o.oprcode >= 16384
 order by 1
 """
 
+# Code outside of the server: where C functions come from, what roles have loaded (l); and the
+# prefixes of settings that belong to some of it (p).
+_PRELOADED = """
+from pg_catalog.pg_db_role_setting, pg_catalog.unnest(setconfig) s(setting)
+where setting ~* '^(session|local)_preload_libraries='
+"""
+LIBRARIES = f"""
+select 'l', probin from pg_catalog.pg_proc
+where oid >= 16384 and prolang = (select oid from pg_catalog.pg_language where lanname = 'c')
+union
+select 'l', pg_catalog.regexp_split_to_table(
+    pg_catalog.substr(setting, pg_catalog.strpos(setting, '=') + 1), ',') {_PRELOADED}
+union
+select 'p', pg_catalog.split_part(name, '.', 1) from pg_catalog.pg_settings
+where pg_catalog.strpos(name, '.') > 0
+union
+select 'p', e.extname::text from pg_catalog.pg_extension e
+join pg_catalog.pg_depend d on d.refobjid = e.oid and d.deptype = 'e'
+ and d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
+ and d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+join pg_catalog.pg_proc p on p.oid = d.objid and p.probin is not null
+order by 1, 2
+"""
+
 # Any change of a catalog row gives it another xmin, or removes it: counts and sums of
 # hashes over (xmin, oid) change. Rows are small and few beside the data they describe.
 _FINGERPRINTED = {
@@ -413,6 +462,8 @@ FINGERPRINT = (
     )
     + ","
     + _ROLES
+    + f""", (select pg_catalog.md5(pg_catalog.string_agg(setting, ',' order by setting))
+    {_PRELOADED})"""
     + """, (select pg_catalog.count(*)::text || ':' || coalesce(pg_catalog.sum(
     pg_catalog.hashint8extended(objid::bigint, refobjid::bigint)), 0)::text
     from pg_catalog.pg_depend

@@ -29,18 +29,22 @@ class ExpressionRow(NamedTuple):
     """What all expressions that one owner has for one purpose are made of.
 
     Purposes: d default and check, i index and statistics, p partition key, w WHEN of
-    a trigger, v view, 2 to 4 rules for UPDATE, INSERT, DELETE, r row security; t is the
-    check or default of a domain, a the defaults of a function's arguments, b its body:
-    the owner is the domain or the function then.
+    a trigger, v view, 2 to 4 rules for UPDATE, INSERT, DELETE, r row security as a plain
+    SELECT meets it, c what else policies say; t is the check or default of a domain, a the
+    defaults of a function's arguments, b its body: the owner is the domain or the function
+    then.
 
     Attributes:
         domains: values are converted to a domain, which runs its check.
         functions, relations: OIDs that occur.
-        nodes: the kinds of nodes that occur, for purposes v, 2 to 4, r, a, b.
+        nodes: the kinds of nodes that occur, for purposes v, 2 to 4, r, c, a, b, t.
         texts: OIDs of types that values are converted to by way of text, for the same.
         values: numbers of SQLValueFunctionOp (primnodes.h), for the same.
         commands: numbers of CmdType (nodes.h), for the same.
         storage: system columns occur, for the same.
+        settings: first arguments of `current_setting`, for the same: bytes of a constant as
+            outfuncs.c writes them, None where it is no constant.
+        details: a hash of the trees, for the same; only for the fingerprint.
     """
 
     owner: int
@@ -53,6 +57,8 @@ class ExpressionRow(NamedTuple):
     values: tuple[int, ...] = ()
     commands: tuple[int, ...] = ()
     storage: bool = False
+    settings: tuple[str | None, ...] = ()
+    details: str = ""
 
 
 class TriggerRow(NamedTuple):
@@ -117,7 +123,8 @@ class Rows:
     `surroundings` are hashes of schemas, roles and memberships, which decide about
     search paths and privileges: they count for the fingerprint alone. `code` changes
     with functions, types, operators, casts, collations and text search, also where no
-    row below shows it.
+    row below shows it. `libraries` are pairs: l and a file of C functions, p and the prefix
+    of settings that are not PostgreSQL's own.
     """
 
     database: tuple[int, bool, bool] = (0, False, False)
@@ -135,6 +142,7 @@ class Rows:
     types: list[TypeRow] = field(default_factory=list)
     casts: list[int] = field(default_factory=list)
     index_support: list[int] = field(default_factory=list)
+    libraries: tuple[tuple[str, str], ...] = ()
 
 
 def fingerprint(rows: Rows) -> str:

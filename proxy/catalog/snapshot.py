@@ -27,13 +27,17 @@ class Effect(enum.IntEnum):
 class Label(NamedTuple):
     """The verdict on a function, operator or type.
 
-    `locks`, `settings` and `path` say what a harmless function does to its session.
+    `locks` and `settings` say what a harmless function does to its session. `asks` says that
+    the result depends on who or where the session is, which is in the key; `names` that it
+    is the value of a setting, which is in the key where the setting is known.
     """
 
     effect: Effect
     reason: Reason = Reason.NONE
     locks: bool = False
     settings: bool = False
+    asks: bool = False
+    names: bool = False
 
 
 SAFE = Label(Effect.SAFE)
@@ -63,6 +67,10 @@ class Tree(NamedTuple):
         opaque: it may run code that cannot be seen (F9).
         writes: it may hold commands that write the relations.
         locks: it locks rows.
+        settings: names, in lower case, of settings that it reads; of those that are not
+            known, current_setting is among the functions.
+        asks: it reads a setting, or asks for the user, the database or the schema.
+        schema: it asks for the schema.
     """
 
     functions: tuple[int, ...] = ()
@@ -71,6 +79,9 @@ class Tree(NamedTuple):
     opaque: bool = False
     writes: bool = False
     locks: bool = False
+    settings: tuple[str, ...] = ()
+    asks: bool = False
+    schema: bool = False
 
 
 class Trigger(NamedTuple):
@@ -148,7 +159,9 @@ class Relation:
         root: of all that inheritance or partitioning relate it to, the smallest OID; 0
             where there are none.
         tree: the query of a view or materialized view.
-        rules: other rules, by their event (u, i, d). policies: of row-level security.
+        rules: other rules, by their event (u, i, d).
+        policies: of row-level security, as a plain SELECT meets them. checks: what else
+            policies say, for whatever role and command.
         runs: functions that defaults, checks, indexes, partition keys and WHEN
             conditions call when a row is written.
     """
@@ -166,6 +179,7 @@ class Relation:
     tree: Tree | None = None
     rules: tuple[tuple[str, Tree], ...] = ()
     policies: Tree | None = None
+    checks: Tree | None = None
     runs: tuple[int, ...] = ()
     triggers: tuple[Trigger, ...] = ()
 
@@ -227,6 +241,8 @@ class CatalogSnapshot:
         sure_types: OIDs of types whose values are surely not text (K5).
         foreign_keys: parent OID -> its references.
         descendants: OID -> OIDs of inheritance children and partitions, direct ones.
+        reserved: prefixes of settings that belong to libraries. unknown_libraries: there
+            are libraries whose prefixes are not known.
     """
 
     database_oid: int = 0
@@ -252,6 +268,8 @@ class CatalogSnapshot:
     sure_types: frozenset[int] = frozenset()
     foreign_keys: dict[int, tuple[ForeignKey, ...]] = field(default_factory=dict)
     descendants: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    reserved: frozenset[str] = frozenset()
+    unknown_libraries: bool = False
     # What has been worked out from it so far, by whoever did.
     memo: dict[object, object] = field(default_factory=dict, compare=False, repr=False)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from proxy.catalog.libraries import plain
 from proxy.catalog.rows import ExpressionRow
 from proxy.catalog.snapshot import Tree
 from proxy.reasons import Reason
@@ -38,7 +39,10 @@ _HARMLESS = {
     "ONCONFLICTEXPR RETURNINGEXPR SETTODEFAULT TABLEFUNC WITHCHECKOPTION".split(),
     Reason.UNSUPPORTED_SYNTAX,
 )
-_LAST_CLOCK = 8  # SVFOP_LOCALTIMESTAMP_N: up to here they read the clock
+# Numbers of SQLValueFunctionOp: up to SVFOP_LOCALTIMESTAMP_N they read the clock, from
+# SVFOP_CURRENT_ROLE on they ask who and where the session is.
+_LAST_CLOCK, _CURRENT_SCHEMA = 8, 14
+_CURRENT_SETTING = frozenset((2077, 3294))  # with one argument, and with two
 _WRITING = frozenset((2, 3, 4, 5))  # CMD_UPDATE, INSERT, DELETE; MERGE came between
 
 
@@ -56,19 +60,37 @@ def tree_of(row: ExpressionRow, text_reason: Callable[[int], Reason], bad_domain
         reasons.append(Reason.UNSUPPORTED_SYNTAX)
     if row.storage:
         reasons.append(Reason.SYSTEM_COLUMN)
-    reasons += [
-        Reason.CLOCK if value <= _LAST_CLOCK else Reason.SESSION_FUNCTION for value in row.values
-    ]
+    if any(value <= _LAST_CLOCK for value in row.values):
+        reasons.append(Reason.CLOCK)
+    if any(value > _CURRENT_SCHEMA for value in row.values):
+        reasons.append(Reason.SESSION_FUNCTION)
     reasons += [reason for oid in row.texts if (reason := text_reason(oid)) is not Reason.NONE]
     if ("SQLVALUEFUNCTION" in row.nodes and not row.values) or (
         "COERCEVIAIO" in row.nodes and not row.texts
     ):
         reasons.append(Reason.UNSUPPORTED_SYNTAX)  # written in a way that is not known
+    settings = [None if text is None else _text(text) for text in row.settings]
+    functions = row.functions
+    if settings and None not in settings:
+        functions = tuple(oid for oid in functions if oid not in _CURRENT_SETTING)
     return Tree(
-        functions=row.functions,
+        functions=functions,
         relations=row.relations,
         reason=reasons[0] if reasons else Reason.NONE,
         opaque=bool(unknown) or bad_domains,
         writes=not _WRITING.isdisjoint(row.commands),
         locks="ROWMARKCLAUSE" in row.nodes,
+        settings=tuple(sorted({plain(name) for name in settings if name is not None})),
+        asks=bool(settings) or any(value > _LAST_CLOCK for value in row.values),
+        schema=_CURRENT_SCHEMA in row.values,
     )
+
+
+def _text(datum: str) -> str | None:
+    """The text of a constant, from its bytes as signed numbers; None if it cannot be told."""
+    stored = bytes(int(number) & 0xFF for number in datum.split())
+    # Four bytes of length, in the server's byte order; on little-endian ones in the upper bits.
+    lengths = int.from_bytes(stored[:4], "little") >> 2, int.from_bytes(stored[:4], "big")
+    if len(stored) not in lengths or not stored[4:].isascii():
+        return None
+    return stored[4:].decode("ascii")

@@ -114,7 +114,7 @@ class OwnConnection:
                 if state in _REFUSALS or state.startswith("28"):
                     raise Refused(f"{error} (SQLSTATE {state})") from None
                 raise Unreachable(f"{error} (SQLSTATE {state})") from None
-            except asyncpg.InterfaceError as error:
+            except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
                 self.drop()
                 raise Unreachable(str(error)) from None
             except OSError as error:

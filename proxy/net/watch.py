@@ -17,7 +17,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from proxy import tasks
-from proxy.net.catalogs import POLL_LIMIT, poll_interval
+from proxy.net.catalogs import poll_interval
 from proxy.net.own import (
     Backoff,
     Complaint,
@@ -49,6 +49,10 @@ _BACKENDS_SQL = """SELECT pid, backend_start::pg_catalog.text, state
  AND (backend_type IS NULL OR backend_type OPERATOR(pg_catalog.=)
  ANY ('{client backend,walsender}'::pg_catalog.text[]))"""
 
+# Seconds between looks at who the server is and when it has read its configuration: a
+# reload changes settings in every session, and most of them are reported by nobody (K3).
+_LOOK = 1.0
+
 _log = logging.getLogger("howdah.server")
 
 
@@ -72,7 +76,7 @@ class ServerWatch:
         self._engine = engine
         self._board = board
         self._max_age = max_age
-        self._interval = poll_interval(max_age) or POLL_LIMIT
+        self._interval = min(poll_interval(max_age) or _LOOK, _LOOK)
         self._complaint = Complaint(f"Howdah's own connection to {login.target}")
         self._identify = asyncio.Event()
         self._fresh = True

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from proxy.catalog.builtins import POPULATING, builtin_label
 from proxy.catalog.harmless import HARMLESS_SETTINGS
+from proxy.catalog.libraries import is_custom, plain
 from proxy.catalog.snapshot import (
     OPAQUE,
     SAFE,
@@ -20,14 +21,15 @@ from proxy.catalog.snapshot import (
     Path,
     Relation,
 )
-from proxy.policy.plan import Flag
-from proxy.policy.reach import Node, Reach, Reached
+from proxy.policy.plan import Flag, both_flags
+from proxy.policy.reach import Node, Reach, Reached, read_settings, schema_is_told
 from proxy.reasons import Reason
 from proxy.sql.facts import Call, Facts, Name, Shape
 
 PATH_SETTINGS = frozenset(("search_path", "role", "session_authorization"))
-# What the grammar of PostgreSQL 18 calls by another name than that of 13 does.
-_OLDER_NAMES = {"extract": "date_part", "system_user": "current_user"}
+# What the grammar of PostgreSQL 18 calls by another name than that of 13 does, or what
+# takes the place of something that an older server does not have.
+_OLDER_NAMES = {"extract": "date_part", "system_user": "version"}
 # Operators that IN, DISTINCT, USING, CASE, BETWEEN and sorting look up without naming them.
 _IMPLICIT_OPERATORS = ("=", "<>", "<", "<=", ">", ">=")
 
@@ -42,9 +44,12 @@ class Code:
         relations: the relations that the text names for reading, resolved.
         nodes: what it reaches, see `policy.reach`.
         reads, writes: granules that it reaches, once that has been followed.
+        settings: names of settings that its result depends on, see `Plan`.
+        asks: its result depends on such a setting, or on who or where the session is.
     """
 
     __slots__ = (
+        "asks",
         "bodies",
         "commits",
         "effect",
@@ -54,6 +59,7 @@ class Code:
         "reads",
         "reason",
         "relations",
+        "settings",
         "unknown",
         "writes",
     )
@@ -67,6 +73,8 @@ class Code:
         self.reads: frozenset[int] = frozenset()
         self.writes: frozenset[int] = frozenset()
         self.commits = False
+        self.settings: frozenset[str] = frozenset()
+        self.asks = False
         self.bodies = self.mixes = False
         self.unknown = False  # a name in the text is not in the catalog
 
@@ -81,7 +89,9 @@ class Code:
         """Count all that is behind the names."""
         if reached.effect is not Effect.SAFE:
             self.add(reached.effect, reached.reason)
-        self.flags |= reached.flags
+        self.flags = both_flags(self.flags, reached.flags)
+        self.settings |= reached.settings
+        self.asks = self.asks or reached.asks
         self.reads |= reached.reads
         self.writes |= reached.writes
         self.commits = self.commits or reached.commits
@@ -120,9 +130,9 @@ def judge_names(
     if catalog.opaque_types:
         code.add(Effect.OPAQUE, Reason.OPAQUE_TYPES)
     _judge_relations(facts, catalog, path, code, transitions)
-    _judge_syntax(facts, code)
+    _judge_syntax(facts, path, code)
     for call in facts.calls:
-        _judge_call(call, catalog, path, code)
+        _judge_call(call, reach, path, code)
     if transitions is not None and _is_ambiguous(facts, catalog, path):
         code.add(Effect.HARMLESS, Reason.AMBIGUOUS_NAME)
     _judge_zones(facts, catalog, code)
@@ -164,7 +174,7 @@ def judge_calls(facts: Facts, reach: Reach, path: Path) -> Code:
     """Judge only the functions that a DDL statement names in its expressions."""
     code = Code()
     for call in facts.calls:
-        _judge_call(call, reach.catalog, path, code)
+        _judge_call(call, reach, path, code)
     code.reaches(reach.of(code.nodes))
     return code
 
@@ -182,10 +192,10 @@ def _judge_blindly(facts: Facts, code: Code) -> None:
             label = builtin_label(call.function.name, "v", call.args, call.args)
         else:
             label = OPAQUE
-        _add_call(call, label, code)
+        _add_call(call, label, None, code)
 
 
-def _judge_syntax(facts: Facts, code: Code) -> None:
+def _judge_syntax(facts: Facts, path: Path, code: Code) -> None:
     """What the text alone keeps from being cached."""
     if facts.locking:
         code.add(Effect.HARMLESS, Reason.LOCKING_CLAUSE)
@@ -196,6 +206,10 @@ def _judge_syntax(facts: Facts, code: Code) -> None:
         code.add(Effect.HARMLESS, Reason.SYSTEM_COLUMN)
     if facts.value_function is not Reason.NONE:
         code.add(Effect.HARMLESS, facts.value_function)
+    if facts.asks:
+        code.asks = True
+        if "current_schema" in facts.asks and not schema_is_told(path):
+            code.add(Effect.HARMLESS, Reason.SESSION_FUNCTION)
     if facts.clock_literal:
         code.add(Effect.HARMLESS, Reason.CLOCK_LITERAL)
     if facts.time_zoned:
@@ -264,7 +278,8 @@ def _judge_relations(
             code.nodes.append(Node("r", relation.oid, path))
 
 
-def _judge_call(call: Call, catalog: CatalogSnapshot, path: Path, code: Code) -> None:
+def _judge_call(call: Call, reach: Reach, path: Path, code: Code) -> None:
+    catalog = reach.catalog
     schema, name = call.function
     found = _overloads(call, name, catalog, path)
     if not found and schema == "pg_catalog" and name in _OLDER_NAMES:
@@ -274,7 +289,7 @@ def _judge_call(call: Call, catalog: CatalogSnapshot, path: Path, code: Code) ->
         # server that knows it.
         if call.keyword or (call.args == 1 and catalog.find_type(schema, name, path)):
             return
-        _add_call(call, OPAQUE, code)
+        _add_call(call, OPAQUE, reach, code)
         code.unknown = True
     worst = SAFE
     for function in found:
@@ -284,7 +299,9 @@ def _judge_call(call: Call, catalog: CatalogSnapshot, path: Path, code: Code) ->
             worst = function.label
     if catalog.opaque_domains and name in POPULATING:
         worst = OPAQUE
-    _add_call(call, worst, code)
+    if worst.asks and name == "current_schema" and not schema_is_told(path):
+        code.add(Effect.HARMLESS, Reason.SESSION_FUNCTION)
+    _add_call(call, worst, reach, code)
 
 
 def _overloads(call: Call, name: str, catalog: CatalogSnapshot, path: Path) -> list[Function]:
@@ -310,22 +327,35 @@ def _heavier(one: Label, other: Label) -> bool:
     return one.effect > other.effect or (one.effect == other.effect and one[2:] > other[2:])
 
 
-def _add_call(call: Call, label: Label, code: Code) -> None:
-    if label.effect is not Effect.SAFE:
+def _add_call(call: Call, label: Label, reach: Reach | None, code: Code) -> None:
+    code.asks = code.asks or label.asks
+    if label.names and reach is not None and call.literal is not None:
+        code.reaches(read_settings((plain(call.literal),), reach.catalog))
+    elif label.effect is not Effect.SAFE:
         code.add(label.effect, label.reason)
     if label.locks:
         code.flags |= Flag.LOCKS
     if label.settings:
-        code.flags |= setting_flags(call.literal)
+        catalog, watched = (None, None) if reach is None else (reach.catalog, reach.watched)
+        code.flags = both_flags(code.flags, setting_flags(call.literal, catalog, watched))
 
 
-def setting_flags(name: str | None) -> int:
-    """What changing a setting can do to a session; `None` for a name that is not known."""
+def setting_flags(
+    name: str | None, catalog: CatalogSnapshot | None, watched: frozenset[str] | None
+) -> int:
+    """What changing a setting can do to a session.
+
+    Args:
+        name: `None` for one that is not known.
+        watched: names of those that are in the key because something asks for them; `None`
+            if that is not known.
+    """
     if name is None:
         return Flag.SETTINGS | Flag.PATH
-    name = name.lower()
-    if name in HARMLESS_SETTINGS:
-        return Flag.NONE
+    name = plain(name)
+    if name in HARMLESS_SETTINGS or is_custom(name, catalog):
+        unread = watched is not None and name not in watched
+        return Flag.NONE if unread else Flag.SETTINGS | Flag.CUSTOM
     if name in PATH_SETTINGS:
         return Flag.SETTINGS | Flag.PATH
     if name == "transaction_isolation":

@@ -17,12 +17,14 @@ from proxy.policy.plan import (
     DATABASE,
     EVERYTHING,
     NOTHING,
+    SHARED_FLAGS,
     Closure,
     Control,
     Flag,
     Kind,
     Plan,
     Scope,
+    both_flags,
 )
 from proxy.policy.reach import Reach, Reached, reach_of
 from proxy.policy.situation import Rules, Situation, Verdict
@@ -30,6 +32,8 @@ from proxy.reasons import Reason
 from proxy.sql.facts import Analysis, Facts, StatementKind
 
 __all__ = ["Rules", "Situation", "Verdict", "decide"]
+
+MOST_SETTINGS = 16  # that one answer may depend on by name
 
 _OPAQUE_FLAGS = Flag.MAY_COMMIT | Flag.SETTINGS | Flag.PATH | Flag.STATEMENTS | Flag.OPAQUE
 _UNPARSABLE = Plan(
@@ -61,9 +65,9 @@ def decide(analysis: Analysis, situation: Situation) -> Plan:
 def _ruled(plan: Plan, analysis: Analysis, situation: Situation) -> Plan:
     """What somebody decided about a read that could be cached; hints beat rules."""
     if situation.search_path is None:
-        return Plan(Kind.BYPASS, Reason.SESSION_UNKNOWN)
+        return _forwarded(plan, Reason.SESSION_UNKNOWN)
     if analysis.hint_off:
-        return Plan(Kind.BYPASS, Reason.HINT_OFF)
+        return _forwarded(plan, Reason.HINT_OFF)
     assert situation.catalog is not None
     verdict = situation.rules.verdict(
         database=situation.database,
@@ -72,11 +76,16 @@ def _ruled(plan: Plan, analysis: Analysis, situation: Situation) -> Plan:
         text=analysis.text,
     )
     if verdict.cache is False:
-        return Plan(Kind.BYPASS, Reason.RULE_OFF, rule=verdict.rule)
+        return _forwarded(plan, Reason.RULE_OFF, verdict.rule)
     ttl = verdict.ttl if analysis.hint_ttl is None else analysis.hint_ttl
     if ttl is None and not verdict.rule:
         return plan
     return replace(plan, ttl=ttl, rule=verdict.rule)
+
+
+def _forwarded(plan: Plan, reason: Reason, rule: str = "") -> Plan:
+    """A read that is not cached; its functions run in the session all the same."""
+    return replace(plan, kind=Kind.BYPASS, reason=reason, reads=(), rule=rule)
 
 
 def _names(facts: Facts, plan: Plan, situation: Situation) -> set[str]:
@@ -92,7 +101,12 @@ def _names(facts: Facts, plan: Plan, situation: Situation) -> set[str]:
 def _reach(situation: Situation) -> Reach | None:
     if situation.catalog is None:
         return None
-    return reach_of(situation.catalog, situation.rules.declared, wide=situation.wide)
+    return reach_of(
+        situation.catalog,
+        situation.rules.declared,
+        wide=situation.wide,
+        watched=situation.watched,
+    )
 
 
 def _several(statements: tuple[Facts, ...], situation: Situation) -> Plan:
@@ -110,17 +124,13 @@ def _several(statements: tuple[Facts, ...], situation: Situation) -> Plan:
     dropped: tuple[str, ...] | None = ()
     for plan in plans:
         closure |= plan.closure
-        flags |= plan.flags
+        flags = both_flags(flags, plan.flags)
         dropped = None if dropped is None or plan.dropped is None else dropped + plan.dropped
     flags &= ~(Flag.DEFERRABLE | Flag.DISCARD_ALL)
     if flags & Flag.MAY_COMMIT or any(
         plan.closure and not plan.flags & Flag.PLAIN for plan in plans
     ):
         flags &= ~Flag.PLAIN
-    changing = [plan.flags for plan in plans if plan.flags & Flag.SETTINGS]
-    for shared in (Flag.SET_CONSTANT, Flag.RESET_ALL):
-        if not all(each & shared for each in changing):
-            flags &= ~shared
     kind, reason = _several_kind(plans)
     return Plan(
         kind,
@@ -170,15 +180,43 @@ def _select(facts: Facts, situation: Situation) -> Plan:
     if code.reason is Reason.NONE and not code.reads:
         code.reason = Reason.NO_RELATION
     if code.reason is not Reason.NONE:
-        return Plan(
-            Kind.BYPASS, code.reason, flags=code.flags, bodies=code.bodies, mixes=code.mixes
-        )
+        flags = _assigning(facts, code, situation)
+        return Plan(Kind.BYPASS, code.reason, flags=flags, bodies=code.bodies, mixes=code.mixes)
+    reason = Reason.NONE
     if code.flags:
         # What it does to its session, a hit would not do.
         reason = Reason.STABLE_FUNCTION
+    elif len(code.settings) > MOST_SETTINGS:
+        reason = Reason.SESSION_FUNCTION
+    if reason is not Reason.NONE:
         return Plan(Kind.BYPASS, reason, flags=code.flags, bodies=code.bodies, mixes=code.mixes)
-    reads = tuple(sorted(code.reads))
-    return Plan(Kind.READ, Reason.NOT_CACHED, reads=reads, bodies=code.bodies, mixes=code.mixes)
+    return Plan(
+        Kind.READ,
+        Reason.NOT_CACHED,
+        reads=tuple(sorted(code.reads)),
+        bodies=code.bodies,
+        mixes=code.mixes,
+        settings=code.settings,
+    )
+
+
+def _assigning(facts: Facts, code: Code, situation: Situation) -> int:
+    """The flags of a SELECT that calls set_config, more exactly if it does nothing else."""
+    flags = code.flags
+    plainly = code.reason is Reason.SETTING and not code.bodies and not code.nodes
+    if not facts.assigns or not flags & Flag.SETTINGS or not plainly:
+        return flags
+    rest = judge(replace(facts, calls=frozenset()), _reach(situation), situation.search_path)
+    if rest.effect is not Effect.SAFE or flags & Flag.ISOLATION:
+        return flags
+    changing = [
+        each
+        for each in facts.assigns
+        if setting_flags(each.name, situation.catalog, situation.watched) & Flag.SETTINGS
+    ]
+    if all(each.local for each in changing):
+        flags |= Flag.LOCAL
+    return flags | Flag.SET_CONSTANT
 
 
 def _performs(code: Code, *, plain: bool = True) -> Plan:
@@ -263,7 +301,7 @@ def _copy_to(facts: Facts, situation: Situation) -> Plan:
 def _around(plan: Plan, reason: Reason) -> Plan:
     """A harmless read inside something else: same effects, another reason."""
     if plan.kind in (Kind.READ, Kind.BYPASS):
-        return replace(plan, kind=Kind.BYPASS, reason=reason, reads=())
+        return replace(plan, kind=Kind.BYPASS, reason=reason, reads=(), settings=frozenset())
     return plan
 
 
@@ -289,7 +327,12 @@ def _cursor(facts: Facts, situation: Situation) -> Plan:
     if facts.inner is None:
         # What a cursor calls runs when it is fetched from.
         return Plan(Kind.BYPASS, Reason.CURSOR, bodies=True)
-    return _around(_statement(facts.inner, situation), Reason.CURSOR)
+    plan = _around(_statement(facts.inner, situation), Reason.CURSOR)
+    if plan.flags & Flag.SETTINGS:
+        # It does so when it is fetched from, up to the end of the transaction.
+        flags = plan.flags & ~SHARED_FLAGS | Flag.OPAQUE
+        return replace(plan, flags=flags)
+    return plan
 
 
 # Schema and utilities.
@@ -390,9 +433,11 @@ def _set(facts: Facts, situation: Situation) -> Plan:
         if not setting.name:
             flags |= Flag.SETTINGS | Flag.PATH | Flag.RESET_ALL
         else:
-            changes = setting_flags(setting.name)
-            if changes != Flag.NONE and setting.constant:
+            changes = setting_flags(setting.name, situation.catalog, situation.watched)
+            if changes & Flag.SETTINGS and setting.constant:
                 changes |= Flag.SET_CONSTANT
+            if changes & Flag.SETTINGS and setting.local:
+                changes |= Flag.LOCAL
             flags |= changes
     reason = Reason.TRANSACTION if control is not Control.NONE else Reason.SETTING
     return Plan(Kind.OTHER, reason, control=control, flags=flags)
@@ -427,6 +472,8 @@ def _prepare(facts: Facts, situation: Situation) -> Plan:
     if facts.inner is not None:
         # It keeps the tables that its names meant, and may look them up anew later on.
         prepared = _around(_statement(facts.inner, replace(situation, search_path=None)), _SQL)
+        # The text of an EXECUTE does not say what it sets.
+        prepared = replace(prepared, flags=prepared.flags & ~Flag.SET_CONSTANT)
     return Plan(Kind.OTHER, _SQL, flags=Flag.STATEMENTS, dropped=facts.prepared, prepared=prepared)
 
 

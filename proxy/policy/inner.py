@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from proxy.catalog.snapshot import CatalogSnapshot, Effect, Path, Routine
 from proxy.policy.code import PLAIN_RESULTS, Code, judge_names, setting_flags
-from proxy.policy.plan import Flag
+from proxy.policy.plan import Flag, both_flags
 from proxy.policy.reach import Node, Reach
 from proxy.reasons import Reason
 from proxy.sql.facts import Body, Facts, Name, StatementKind
@@ -71,7 +71,7 @@ def _statement(
         judge_names(facts, reach, path, code, transitions)
         _targets(facts, reach, path, code)
     elif kind is StatementKind.SET:
-        _set(facts, code)
+        _set(facts, reach, code)
     elif kind is StatementKind.LOCK:
         code.add(Effect.HARMLESS, Reason.LOCKING_CLAUSE)
         code.flags |= Flag.LOCKS
@@ -90,7 +90,9 @@ def _statement(
     elif kind is StatementKind.OPAQUE and facts.body is not None:
         inner = judge_body(facts.body, reach, path, None)
         code.add(max(inner.effect, Effect.HARMLESS), inner.reason or Reason.VOLATILE_FUNCTION)
-        code.flags |= inner.flags
+        code.flags = both_flags(code.flags, inner.flags)
+        code.settings |= inner.settings
+        code.asks = code.asks or inner.asks
         code.nodes += inner.nodes
     elif facts.tag == "RefreshMatViewStmt" and not reach.catalog.event_triggers:
         _targets(facts, reach, path, code)
@@ -111,12 +113,13 @@ def _targets(facts: Facts, reach: Reach, path: Path, code: Code) -> None:
             code.nodes += [Node("w", relation.oid, path, event) for event in events or "i"]
 
 
-def _set(facts: Facts, code: Code) -> None:
+def _set(facts: Facts, reach: Reach, code: Code) -> None:
     code.add(Effect.HARMLESS, Reason.SETTING)
     setting = facts.setting
     if setting is None or facts.isolation:
-        code.flags |= Flag.SETTINGS | Flag.ISOLATION
+        changes = Flag.SETTINGS | Flag.ISOLATION
     elif not setting.name:
-        code.flags |= Flag.SETTINGS | Flag.PATH
+        changes = Flag.SETTINGS | Flag.PATH
     else:
-        code.flags |= setting_flags(setting.name)
+        changes = setting_flags(setting.name, reach.catalog, reach.watched)
+    code.flags = both_flags(code.flags, changes)

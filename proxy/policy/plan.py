@@ -74,7 +74,7 @@ class Flag:
 
     An enum.IntFlag costs half a microsecond for every `&`, and a statement pays for a
     dozen. Flags of several statements in one Query are or-ed, but for PLAIN and
-    SET_CONSTANT, which hold only where they hold for each of them.
+    those of SHARED_FLAGS, which hold only where they hold for each of them.
     """
 
     NONE = 0
@@ -116,6 +116,18 @@ class Flag:
     LOCAL = 65536
     # From equal settings and an equal login these lead to equal settings.
     DETERMINISTIC = SET_CONSTANT | RESET_ALL | DISCARD_ALL
+
+
+# Those that hold for several things only where they hold for each that has SETTINGS.
+SHARED_FLAGS = Flag.SET_CONSTANT | Flag.RESET_ALL | Flag.CUSTOM | Flag.LOCAL
+
+
+def both_flags(one: int, other: int) -> int:
+    """The flags of two things that happen."""
+    flags = one | other
+    if one & other & Flag.SETTINGS:
+        flags &= ~SHARED_FLAGS | (one & other)
+    return flags
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from proxy.catalog.builtins import HARMLESS_TRIGGERS
 from proxy.catalog.harmless import HARMLESS_SETTINGS
+from proxy.catalog.libraries import to_watch
 from proxy.catalog.snapshot import (
     CatalogSnapshot,
     Effect,
@@ -31,7 +32,7 @@ from proxy.catalog.snapshot import (
     Tree,
     Trigger,
 )
-from proxy.policy.plan import Flag
+from proxy.policy.plan import Flag, both_flags
 from proxy.reasons import Reason
 from proxy.sql.bodies import plpgsql_body, sql_body
 from proxy.sql.facts import Body
@@ -71,6 +72,8 @@ class Reached:
         commits: it may end transactions by itself.
         bodies: functions in SQL or PL/pgSQL run, whose plans their session keeps.
         mixes: some run under settings that a function has set for itself.
+        settings: names of settings that its result depends on and that are to be watched.
+        asks: its result depends on some setting by name, or on who or where the session is.
     """
 
     effect: Effect = Effect.SAFE
@@ -81,6 +84,8 @@ class Reached:
     commits: bool = False
     bodies: bool = False
     mixes: bool = False
+    settings: frozenset[str] = frozenset()
+    asks: bool = False
 
 
 NOTHING_REACHED = Reached()
@@ -89,6 +94,8 @@ _MIXES = Reached(Effect.HARMLESS, Reason.FUNCTIONS_STALE, bodies=True, mixes=Tru
 _UNKNOWN = Reached(Effect.OPAQUE, Reason.UNKNOWN_FUNCTION)
 _UNKNOWN_RELATION = Reached(Effect.OPAQUE, Reason.UNKNOWN_RELATION)
 _FOLDED = Reached(Effect.HARMLESS, Reason.STABLE_FUNCTION)
+_ASKS = Reached(asks=True)
+_ASKS_SESSION = Reached(Effect.HARMLESS, Reason.SESSION_FUNCTION, asks=True)
 _Step = tuple[Reached, tuple[Node, ...]]
 
 _DELETES = ("c",)
@@ -99,17 +106,26 @@ class Reach:
     """The closures of one catalog under one set of declarations.
 
     A wide one looks for names in all schemas, whatever search_path a function sets.
+    `watched` are the names of settings that something depends on.
     """
 
     def __init__(
-        self, catalog: CatalogSnapshot, declared: dict[str, Declared], *, wide: bool = False
+        self,
+        catalog: CatalogSnapshot,
+        declared: dict[str, Declared],
+        *,
+        wide: bool = False,
+        watched: frozenset[str] = frozenset(),
+        bodies: dict[int, Body | None] | None = None,
     ) -> None:
         self.catalog = catalog
+        self.watched = watched
         self._wide = wide
         self._declared = declared
         self._steps: dict[Node, _Step] = {}
         self._results: dict[Node, Reached] = {}
-        self._bodies: dict[int, Body | None] = {}
+        # What the catalog's bodies say, as far as they have been read.
+        self.bodies: dict[int, Body | None] = {} if bodies is None else bodies
 
     def of(self, nodes: Iterable[Node]) -> Reached:
         """The union of what several nodes reach."""
@@ -150,8 +166,8 @@ class Reach:
                 step = self._steps[node] = self._step(node)
             if known is None:
                 found = _both(found, step[0])
-            if folded and step[0].reads and start.kind != "w":
-                # It is folded into plans, which outlive the data that it has read.
+            if folded and (step[0].reads or step[0].asks) and start.kind != "w":
+                # It is folded into plans, which outlive what it has read.
                 found = _both(found, _FOLDED)
             pending += [(following, folded) for following in step[1]]
         return found
@@ -198,11 +214,17 @@ class Reach:
             return Reached(Effect.OPAQUE, tree.reason or Reason.UNKNOWN_TYPE), ()
         effect = Effect.SAFE if tree.reason is Reason.NONE else Effect.HARMLESS
         own = Reached(effect, tree.reason, Flag.LOCKS if tree.locks else Flag.NONE)
+        if tree.asks:
+            told = not tree.schema or schema_is_told(path)
+            own = _both(_both(own, _ASKS if told else _ASKS_SESSION), self._settings(tree))
         nodes = [Node("f", oid, path) for oid in tree.functions]
         nodes += [Node("r", oid, path) for oid in tree.relations]
         if tree.writes:
             nodes += [Node("w", oid, path, event) for oid in tree.relations for event in "iud"]
         return own, tuple(nodes)
+
+    def _settings(self, tree: Tree) -> Reached:
+        return read_settings(tree.settings, self.catalog)
 
     def _changed(self, node: Node, relation: Relation) -> _Step:
         path, event = node.path, node.event
@@ -216,8 +238,7 @@ class Reach:
         nodes += [Node("f", oid, path) for oid in relation.runs]
         own = NOTHING_REACHED
         trees = [tree for on, tree in relation.rules if on == event]
-        if relation.policies is not None:
-            trees.append(relation.policies)
+        trees += [tree for tree in (relation.policies, relation.checks) if tree is not None]
         if relation.kind == "m" and relation.tree is not None:
             # Maintenance runs under a search_path of its own since PostgreSQL 17.
             trees.append(relation.tree)
@@ -280,6 +301,8 @@ class Reach:
         if not routine.language:
             if name.removeprefix("pg_catalog.") in HARMLESS_TRIGGERS:
                 return own, tuple(nodes)
+            if name == "pg_catalog.current_schema" and not schema_is_told(node.path):
+                own = _both(own, _ASKS_SESSION)
             return _both(own, _labelled(routine.label)), tuple(nodes)
         if not _KNOWN_CONFIG.issuperset(name.lower() for name in routine.config):
             return _UNKNOWN, ()
@@ -313,9 +336,9 @@ class Reach:
         path = self._path(routine, node.path)
         if routine.body is not None:
             return self._queried(routine.body, path)
-        if node.oid not in self._bodies:
-            self._bodies[node.oid] = _body(routine)
-        body = self._bodies[node.oid]
+        if node.oid not in self.bodies:
+            self.bodies[node.oid] = _body(routine)
+        body = self.bodies[node.oid]
         if body is None:
             return _UNKNOWN, ()
         return self._stated(body, path, routine)
@@ -341,7 +364,14 @@ class Reach:
         from proxy.policy.inner import judge_body  # it judges statements, which call functions
 
         code: Code = judge_body(body, self, path, routine)
-        own = Reached(code.effect, code.reason, code.flags, commits=body.commits)
+        own = Reached(
+            code.effect,
+            code.reason,
+            code.flags,
+            commits=body.commits,
+            settings=code.settings,
+            asks=code.asks,
+        )
         return own, tuple(code.nodes)
 
 
@@ -356,13 +386,35 @@ _KNOWN_CONFIG = frozenset(
 
 
 def reach_of(
-    catalog: CatalogSnapshot, declared: dict[str, Declared], *, wide: bool = False
+    catalog: CatalogSnapshot,
+    declared: dict[str, Declared],
+    *,
+    wide: bool = False,
+    watched: frozenset[str] = frozenset(),
 ) -> Reach:
     """The closures of a catalog; they are kept with it."""
-    known = catalog.memo.get(wide)
-    if known is None or cast(Reach, known)._declared is not declared:
-        known = catalog.memo[wide] = Reach(catalog, declared, wide=wide)
-    return cast(Reach, known)
+    known = cast("Reach | None", catalog.memo.get(wide))
+    if known is None or known._declared is not declared or known.watched != watched:
+        bodies = None if known is None else known.bodies
+        known = Reach(catalog, declared, wide=wide, watched=watched, bodies=bodies)
+        catalog.memo[wide] = known
+    return known
+
+
+def schema_is_told(path: Path) -> bool:
+    """Whether the key tells what current_schema is where names are looked for in `path`.
+
+    A function may set a path that starts with its session's own temporary schema.
+    """
+    return path is not None and "pg_temp" not in path
+
+
+def read_settings(names: Iterable[str], catalog: CatalogSnapshot) -> Reached:
+    """What follows from reading settings of these plain names."""
+    watched = [to_watch(name, catalog) for name in names]
+    if None in watched:
+        return _ASKS_SESSION
+    return Reached(settings=frozenset(name for name in watched if name), asks=True)
 
 
 def _body(routine: Routine) -> Body | None:
@@ -384,7 +436,7 @@ def _labelled(label: Label) -> Reached:
     flags = Flag.LOCKS if label.locks else Flag.NONE
     if label.settings:
         flags |= Flag.SETTINGS | Flag.PATH
-    return Reached(label.effect, label.reason, flags)
+    return Reached(label.effect, label.reason, flags, asks=label.asks)
 
 
 def _fires(trigger: Trigger, event: str) -> bool:
@@ -402,10 +454,12 @@ def _both(one: Reached, other: Reached) -> Reached:
     return Reached(
         max(one.effect, other.effect),
         reason,
-        one.flags | other.flags,
+        both_flags(one.flags, other.flags),
         one.reads | other.reads,
         one.writes | other.writes,
         one.commits or other.commits,
         one.bodies or other.bodies,
         one.mixes or other.mixes,
+        one.settings | other.settings,
+        one.asks or other.asks,
     )

@@ -16,6 +16,17 @@ from proxy.policy.plan import Plan
 from proxy.reasons import Reason
 from proxy.session.probe import Answer
 
+# Of relations that are read together: their granules and slots, made once.
+Places = dict[tuple[int, ...], tuple[tuple[Granule, ...], tuple[int, ...]]]
+
+
+@dataclass(eq=False, slots=True)
+class Shelf:
+    """What contexts share in which names mean the same to the same role: their plans."""
+
+    plans: dict[bytes, Plan] = field(default_factory=dict)
+    places: Places = field(default_factory=dict)
+
 
 class Database:
     """A database as sessions name it: its snapshot, its version, its contexts.
@@ -24,6 +35,8 @@ class Database:
         version: raised whenever the catalog is found changed.
         problem: why nothing is answered from memory here; None when all is well.
         schema_fences: DDL in flight or committed but not yet read back (F12).
+        watched: names, in order, of settings that are in the key for being read by name.
+        families: numbers of contexts that differ in nothing else; never used again.
     """
 
     def __init__(self, name: str) -> None:
@@ -38,6 +51,9 @@ class Database:
         self.forms = 0
         self.looked = float("-inf")  # when an unknown name last made it be read again
         self.contexts: dict[Answer, Context] = {}
+        self.shelves: dict[tuple[str, str, tuple[str, ...]], Shelf] = {}
+        self.families: dict[Answer, int] = {}
+        self.watched: tuple[str, ...] = ()
         # Plans made without a known search_path.
         self.plans: dict[bytes, Plan] = {}
         # Raised while a session of this database starts: login event triggers can
@@ -47,15 +63,20 @@ class Database:
 
 @dataclass(eq=False, slots=True)
 class Context:
-    """One combination. `problem` says why its sessions get no hits, if they do not."""
+    """One combination. `problem` says why its sessions get no hits, if they do not.
+
+    Contexts of one `family` differ in custom settings alone.
+    """
 
     id: int
     database: Database
     answer: Answer
     problem: Reason | None
+    family: int
+    shelf: Shelf
     live: bool = True
-    plans: dict[bytes, Plan] = field(default_factory=dict)
-    # Of relations that are read together: their granules and slots, made once.
-    places: dict[tuple[int, ...], tuple[tuple[Granule, ...], tuple[int, ...]]] = field(
-        default_factory=dict
-    )
+    plans: dict[bytes, Plan] = field(init=False)
+    places: Places = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.plans, self.places = self.shelf.plans, self.shelf.places

@@ -16,7 +16,7 @@ from proxy.policy import memo
 from proxy.reasons import Reason
 from proxy.session.context import Database
 from proxy.session.express import Express
-from proxy.session.extended import Batch
+from proxy.session.portals import Batch
 from proxy.session.replies import ServerSide
 from proxy.wire import messages
 from proxy.wire.framing import HEADER, client_header
@@ -77,14 +77,16 @@ class Session(Express, ServerSide):
             and self.express(data)
         ):
             return
+        if self.preparing and self.postpones(data):
+            return
         if self.held is not None:
             # It sends more: its answers come in order, and it does not wait (T3).
             self.wake(now)
         elif (
-            self.context is None
-            and self.started
+            self.started
+            and self.asks
             and not (self._batch or self._client_buffer or self._client_skip)
-            and self.waits_for_path(data)
+            and self.waits_for_probe(data)
         ):
             return
         if self._client_skip:
@@ -124,6 +126,8 @@ class Session(Express, ServerSide):
         """Take a chunk from PostgreSQL."""
         starting = not self.started
         super().from_server(data, now)
+        if self.postponed and not self.preparing:
+            self.hurry(now)
         if starting and self.started and self._client_buffer:
             held, self._client_buffer = self._client_buffer, b""
             self.from_client(held, now)
@@ -221,6 +225,7 @@ class Session(Express, ServerSide):
     def client_lost(self, now: float) -> None:
         """The client is gone. What is in flight runs to its end, since PostgreSQL's would."""
         self.now = now
+        self.hurry(now)
         if self.client_gone:
             return
         self.client_gone = True

@@ -15,11 +15,12 @@ from proxy.cache.flights import Flights
 from proxy.cache.store import Store
 from proxy.catalog.snapshot import CatalogSnapshot
 from proxy.policy.memo import plan_for
-from proxy.policy.plan import Closure, Plan, Scope
+from proxy.policy.plan import Closure, Kind, Plan, Scope
 from proxy.policy.rules import EMPTY
 from proxy.policy.situation import Rules, Situation
 from proxy.reasons import Reason
-from proxy.session.context import Context, Database
+from proxy.session.context import Context, Database, Shelf
+from proxy.session.descriptions import Descriptions
 from proxy.session.probe import Answer, Identity
 from proxy.session.statistics import Statistics
 
@@ -33,8 +34,9 @@ PLAN_LIMIT = 20_000
 PLAN_BYTES = 32 * 1024 * 1024
 PLAN_OVERHEAD = 400  # of a plan and its place in the dict, in bytes
 LONG_TEXT = 16 * 1024  # longer texts are analysed each time
-TRANSITION_LIMIT = 4096
-CONTEXT_LIMIT = 1000  # per database
+TRANSITION_LIMIT = 20_000
+CONTEXT_LIMIT = 10_000  # per database
+WATCHED_LIMIT = 64  # names of settings per database
 
 
 class Shell(Protocol):
@@ -86,6 +88,7 @@ class Engine:
         self.board = LocalBoard()
         self.shared_wait = shared_wait
         self.flights: Flights[SessionState] = Flights(self.board, shared_waiters, _summon)
+        self.descriptions = Descriptions()
         self.statistics = Statistics()
         self.rules = rules
         self.max_age = max_age
@@ -98,6 +101,7 @@ class Engine:
         self.clock: Callable[[], float] = lambda: 0.0
         self._shell = shell
         self._next_context = 1
+        self._next_family = 0
         self._plan_bytes = 0
         self._start_gate: Fence | None = None
         self._suspension: Fence | None = None
@@ -169,9 +173,9 @@ class Engine:
     def _retire(self, database: Database) -> None:
         for context in database.contexts.values():
             context.live = False
-            context.plans.clear()
         database.contexts.clear()
-        database.plans.clear()
+        self._forget_plans(database)
+        database.shelves.clear()
         self.transitions.clear()
 
     def set_rules(self, rules: Rules) -> None:
@@ -205,12 +209,43 @@ class Engine:
                 problem = Reason.SESSION_TEMPORARY
             elif not key.read_committed:
                 problem = Reason.ISOLATION
-            if len(database.contexts) >= CONTEXT_LIMIT:
-                self._retire(database)
-            context = Context(self._next_context, database, key, problem)
+            context = Context(
+                self._next_context,
+                database,
+                key,
+                problem,
+                self._family(database, key),
+                database.shelves.setdefault((key.login_role, key.role, key.search_path), Shelf()),
+            )
             self._next_context += 1
             database.contexts[key] = context
+            if len(database.contexts) > CONTEXT_LIMIT:
+                oldest = next(iter(database.contexts))
+                database.contexts.pop(oldest).live = False
         return context
+
+    def _family(self, database: Database, key: Answer) -> int:
+        """The number of all contexts that differ from this one in custom settings alone."""
+        alike = replace(key, custom="")
+        number = database.families.get(alike)
+        if number is None:
+            if len(database.families) >= CONTEXT_LIMIT:
+                database.families.clear()
+            self._next_family += 1
+            number = database.families[alike] = self._next_family
+        return number
+
+    def watch(self, database: Database, names: frozenset[str]) -> bool:
+        """Have the values of these settings in the key from now on; False beyond the limit.
+
+        Sessions are asked again: their contexts do not tell these values yet.
+        """
+        watched = {*database.watched, *names}
+        if len(watched) > WATCHED_LIMIT:
+            return False
+        database.watched = tuple(sorted(watched))
+        self._retire(database)
+        return True
 
     def plan(self, text: bytes, database: Database, context: Context | None) -> Plan:
         """The plan of a text, remembered per context; `text` is safe to be read (F9)."""
@@ -223,8 +258,13 @@ class Engine:
                 search_path=None if context is None else context.answer.search_path,
                 catalog=database.snapshot,
                 rules=self.rules,
+                watched=frozenset(database.watched),
             )
             plan = plan_for(text, situation, self.statement_limit)
+            if plan.kind is Kind.READ and not plan.settings <= situation.watched:
+                if self.watch(database, plan.settings):
+                    return replace(plan, kind=Kind.BYPASS, reason=Reason.SESSION_UNKNOWN)
+                plan = replace(plan, kind=Kind.BYPASS, reason=Reason.SESSION_FUNCTION)
             if len(text) <= LONG_TEXT:
                 self._remember(plans, text, plan)
         return plan
@@ -239,8 +279,9 @@ class Engine:
 
     def _forget_plans(self, database: Database) -> None:
         database.plans.clear()
-        for context in database.contexts.values():
-            context.plans.clear()
+        for shelf in database.shelves.values():
+            shelf.plans.clear()
+            shelf.places.clear()
 
     def learn(self, transition: tuple[str, int, bytes], context: Context) -> None:
         """Remember where a SET leads: from login and present context, by its text (K3)."""

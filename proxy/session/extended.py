@@ -14,8 +14,11 @@ from proxy.policy import memo
 from proxy.policy.plan import Control, Flag, Kind, Plan
 from proxy.reasons import Reason
 from proxy.session.literals import may_say_now
+from proxy.session.parts import asks, cut
+from proxy.session.portals import ONE_MORE, Batch, closes_portal
+from proxy.session.preparing import Preparing
 from proxy.session.records import Pending, Statement
-from proxy.session.requests import ClientSide, command_tag
+from proxy.session.requests import command_tag
 from proxy.session.state import confined
 from proxy.wire import messages
 from proxy.wire.framing import HEADER
@@ -28,10 +31,8 @@ _PLAIN_BINDS = frozenset((bytes(6), bytes(4) + b"\x00\x01\x00\x00", bytes(4) + b
 
 _REPLACED = replace(memo.UNKNOWN_STATEMENT, flags=memo.OPAQUE_FLAGS & ~Flag.ISOLATION)
 
-Batch = list[tuple[int, bytes]]
 
-
-class ExtendedSide(ClientSide):
+class ExtendedSide(Preparing):
     """Handles batches. See `Session.from_client`."""
 
     def sync(self, batch: Batch, message: bytes) -> None:
@@ -43,7 +44,10 @@ class ExtendedSide(ClientSide):
         if not self.pending or self.pending[-1].synced:
             if self.hot and len(batch) > 3:
                 batch = self._begin_ahead(batch)
-            if self._from_memory(batch):
+            if self._from_memory(batch) or self._goes_on(batch):
+                return
+            if self.hot and _only_prepares(batch) and self.prepares(batch[0][1], batch[1][1]):
+                self.reply(messages.READY_BLOCK if self.block else messages.READY_IDLE)
                 return
         elif prepared is not None:
             if self._behind_flush(prepared, batch, message):
@@ -99,6 +103,32 @@ class ExtendedSide(ClientSide):
             return self.pending[-1]
         return self.new_pending()
 
+    def _goes_on(self, batch: Batch) -> bool:
+        """Answer a batch that goes on with portals from memory, or closes some and then hits."""
+        if not batch or len(self.pending) > self.backgrounds:
+            return False
+        if not (self.rests or closes_portal(batch[0])):
+            return False
+        portals, rests, ghost = self.portals.copy(), self.rests.copy(), self.ghost_portal
+        positions = {name: rest.position for name, rest in rests.items()}
+        mark = len(self.to_client)
+        count, closes = self.local_part(batch)
+        done = count == len(batch) > 0
+        if done:
+            self.reply(messages.READY_BLOCK if self.block else messages.READY_IDLE)
+        elif count:
+            done = self._from_memory(batch[count:])
+        if not done:
+            del self.to_client[mark:]
+            self.portals, self.rests, self.ghost_portal = portals, rests, ghost
+            for name, position in positions.items():
+                rests[name].position = position
+        elif closes:
+            self.in_background()
+            self.send(closes + messages.SYNC)
+            self.refresh()
+        return done
+
     def _from_memory(self, batch: Batch) -> bool:
         """Answer [Parse of the unnamed] Bind [Describe] Execute Sync from memory, or locally."""
         if not self.hot or not 2 <= len(batch) <= 4:
@@ -111,13 +141,16 @@ class ExtendedSide(ClientSide):
                 return False  # a named statement is made by PostgreSQL
             parsed = Statement(b"", message, self.epoch, self.data.version)
             index = 1
-        bound = self._bind_of(batch, index)
+        bound = self._bind_of(batch, index, limited=True)
         if bound is None:
             return False
+        portal, rows = asks(batch[-1][1]) or (b"", 0)
         describe = len(batch) == index + 3
         bind = messages.decode_bind(bound)
         statement = parsed or self.statements.get(bind.statement)
-        if bind.portal or statement is None or (parsed is not None and bind.statement):
+        if statement is None or (parsed is not None and bind.statement):
+            return False
+        if bind.portal != portal or (portal and not self.can_open(portal)):
             return False
         context = self.context
         if (
@@ -129,7 +162,8 @@ class ExtendedSide(ClientSide):
             return False
         entry = self.engine.store.get((context.id, statement.source, bind.rest))
         if entry is None:
-            return self._local_control(bind.rest, statement, parsed, describe)
+            plain = not (rows or portal)
+            return plain and self._local_control(bind.rest, statement, parsed, describe)
         if (describe and entry.description is None) or not self.holds(entry):
             return False
         out = self.to_client
@@ -139,10 +173,15 @@ class ExtendedSide(ClientSide):
         out.append(messages.BIND_COMPLETE)
         if describe:
             out.append(entry.description)  # type: ignore[arg-type]
-        out.append(entry.body)
         if self.block:
-            self.portals[b""] = self.plan(statement.text)
+            plan = self.plan(statement.text)
+            out.append(self.first_rows(entry, rows, portal, statement, plan))
+        else:
+            out.append(cut(entry.body, 0, rows)[0])
+        ghost = self.ghost_portal
         out.append(self.after_hit(batch[index][1]))
+        if portal:
+            self.ghost_portal = ghost
         return True
 
     def _begin_ahead(self, batch: Batch) -> Batch:
@@ -166,22 +205,26 @@ class ExtendedSide(ClientSide):
             return batch
         return rest
 
-    def _bind_of(self, batch: Batch, index: int) -> bytes | None:
-        """The payload of the Bind at `index`, if the rest is [Describe portal] plain Execute."""
+    def _bind_of(self, batch: Batch, index: int, *, limited: bool = False) -> bytes | None:
+        """The payload of the Bind at `index`, if the rest is [Describe portal] plain Execute.
+
+        Args:
+            limited: the Execute may have a limit of rows.
+        """
         rest = len(batch) - index
-        if rest not in (2, 3) or batch[index][0] != B or batch[-1][1] != _PLAIN_EXECUTE:
+        if rest not in (2, 3) or batch[index][0] != B:
             return None
-        if rest == 3 and batch[index + 1][1] != _DESCRIBE_PORTAL:
+        kind, last = batch[-1]
+        describe = _DESCRIBE_PORTAL
+        if last != _PLAIN_EXECUTE:
+            asked = asks(last) if limited and kind == E else None
+            if asked is None:
+                return None
+            if asked[0]:
+                describe = messages.message(b"D", b"P" + asked[0] + b"\x00")
+        if rest == 3 and batch[index + 1][1] != describe:
             return None
         return batch[index][1][HEADER:]
-
-    def _define_unnamed(self, statement: Statement) -> None:
-        """The client has an unnamed statement that PostgreSQL has not seen (R2)."""
-        old = self.statements.get(b"")
-        if old is not None and old.upstream and old.source == statement.source:
-            statement.upstream = old.epoch == statement.epoch and old.version == statement.version
-        self.statements[b""] = statement
-        self.stale_unnamed = False
 
     def _local_control(
         self,
@@ -237,6 +280,11 @@ class ExtendedSide(ClientSide):
                 return Plan(Kind.BYPASS, Reason.UNKNOWN_TYPE)
         return plan
 
+    def _judged_later(self, statement: Statement) -> bool:
+        """Whether all that may have replaced it will be judged when the catalog is known."""
+        loading = self.data.snapshot is None and bool(self.early)
+        return loading and statement.epoch == self.epoch
+
     def _plan_of_suspect(self, statement: Statement) -> Plan:
         """The plan of a statement that opaque code may have replaced.
 
@@ -254,7 +302,6 @@ class ExtendedSide(ClientSide):
         """
         if not batch and not syncs:
             return
-        quiet = self.quiet
         settings = any(
             kind == P and self.plan(_text_of(message)).flags & Flag.SETTINGS
             for kind, message in batch
@@ -270,19 +317,29 @@ class ExtendedSide(ClientSide):
             self.pending.remove(prepared)
         obstacle = self.why_not()
         fresh = not self.pending or self.pending[-1].synced
+        epoch = self.epoch
         if prepared is not None:
             self.pending.append(prepared)
             prepared.sent = self.now
-        before, epoch = self.context, self.epoch
+        before = self.context
         pending = self._open_pending()
         pending.asked = asked
         out: list[bytes] = []
         if batch:
             self.send_begin(pending)
             if fresh:
-                self._restore_unnamed(batch, pending)
-        pending.expected += len(batch)
-        plans = [self._register(kind, message, pending) for kind, message in batch]
+                self._restore_unnamed(batch, pending, whole=syncs)
+                self.restore_named(batch, pending)
+                if self.rests:
+                    self.give_named(batch, pending, whole=syncs)
+        plans: list[Plan | None] = []
+        for kind, message in batch:
+            pending.expected += 1
+            if kind == E and self.rests:
+                self.replaces(message, pending.expected, pending)
+            plans.append(self._register(kind, message, pending))
+        if fresh and obstacle is None and _only_prepares(batch):
+            self.portrays(batch, self.plan(_text_of(batch[0][1])), pending)
         known = [plan for plan in plans if plan is not None]
         for plan in known:
             self.before_set_transaction(plan, pending)
@@ -290,14 +347,18 @@ class ExtendedSide(ClientSide):
         if fresh and syncs and len(known) == 1 and known[0].kind is Kind.READ:
             fill = self._fill_of_batch(batch, known[0], obstacle, pending)
             pending.fill, pending.context = fill, before
-        if quiet and fresh and syncs and len(known) == 1:
+        if pending.lone and fresh and syncs and len(known) == 1:
             bound = self._bind_of(batch, 1 if batch[0][0] == P else 0)
             if bound is not None:
-                statement = self.statements.get(messages.decode_bind(bound).statement)
-                if statement is not None:
-                    self.learns(pending, known[0], statement.text, before, epoch)
+                bind = messages.decode_bind(bound)
+                statement = self.statements.get(bind.statement)
+                if statement is not None and statement.epoch == epoch:
+                    self.learns(pending, known[0], statement.source + bind.rest)
         self.dispatch(pending)
         out.extend(message for _, message in batch)
+        if fill is not None and fill.rows:
+            pending.limit = fill.rows
+            out.append(ONE_MORE)
         self.send(b"".join(out) if len(out) > 1 else (out[0] if out else b""))
 
     def _is_lone_commit(self, batch: Batch) -> bool:
@@ -332,12 +393,20 @@ class ExtendedSide(ClientSide):
             self.statements[name].suspect = True
         self.dispatch(pending)
 
-    def _restore_unnamed(self, batch: Batch, pending: Pending) -> None:
-        """Bring upstream's unnamed statement and portal to what the client believes (R2)."""
+    def _restore_unnamed(self, batch: Batch, pending: Pending, *, whole: bool) -> None:
+        """Bring upstream's unnamed statement and portal to what the client believes (R2).
+
+        Args:
+            whole: `batch` ends with a Sync. Nothing can be put in front of what follows otherwise.
+        """
         ghost = self.ghost_portal
         first_bind = next((i for i, (k, m) in enumerate(batch) if k == B and m[5] == 0), None)
-        if ghost is not None and not any(
-            _names_unnamed_portal(kind, message) for kind, message in batch[:first_bind]
+        if (
+            ghost is not None
+            and (whole or first_bind is not None)
+            and not any(
+                _names_unnamed_portal(kind, message) for kind, message in batch[:first_bind]
+            )
         ):
             ghost = None
         first_parse = next((i for i, (k, m) in enumerate(batch) if k == P and m[5] == 0), None)
@@ -349,7 +418,7 @@ class ExtendedSide(ClientSide):
             if unnamed is not None and not unnamed.upstream:
                 self.send(unnamed.message)
                 pending.prefix += b"1"
-                unnamed.upstream = True
+                self.restores(unnamed, pending)
             elif unnamed is None and self.stale_unnamed:
                 self.send(messages.close(b"S", b""))
                 pending.prefix += b"3"
@@ -357,6 +426,8 @@ class ExtendedSide(ClientSide):
         if ghost is None:
             return
         if ghost:
+            if (rest := self.rests.get(b"")) is not None:
+                rest.upstream = True
             self.send(ghost + _PLAIN_EXECUTE)
             pending.prefix += b"2C"
         else:
@@ -395,13 +466,17 @@ class ExtendedSide(ClientSide):
                 self.unverified.append(known)
             elif known is None:
                 plan = memo.UNKNOWN_STATEMENT
-            elif known.suspect:
+            elif known.suspect and not self._judged_later(known):
                 plan = self._plan_of_suspect(known)
             else:
                 plan = self._plan_of(known)
             if known is not None:
                 self._may_be_analysed(known)
             self.portals[bind.portal] = plan
+            if pending.bound is None:
+                pending.bound = set()
+            pending.bound.add(bind.portal)
+            self.rests.pop(bind.portal, None)
             if not bind.portal:
                 self.ghost_portal = None
             self.note(pending, plan, known.text if known is not None else None)
@@ -420,6 +495,11 @@ class ExtendedSide(ClientSide):
                 # Functions run now; what came since the Bind may have changed settings.
                 own = bool(executed.flags & Flag.SETTINGS) or self.changes_schema
                 self.runs_bodies(alone=not (own or executed.mixes))
+            if executed.flags & (Flag.SETTINGS | Flag.STATEMENTS) and portal not in (
+                pending.bound or ()
+            ):
+                # It was bound in an earlier request, and acts now.
+                self.note(pending, executed)
             reason = executed.reason
             if executed.kind is Kind.READ:
                 reason = Reason.PORTAL
@@ -428,13 +508,19 @@ class ExtendedSide(ClientSide):
         elif kind == C and payload[:1] == b"S":
             name, _ = messages.cut_name(payload, 1)
             self.statements.pop(name, None)
+            pending.closes = True
         elif kind == C:
             name, _ = messages.cut_name(payload, 1)
             self.portals.pop(name, None)
         return None
 
     def _may_be_analysed(self, statement: Statement) -> None:
-        """PostgreSQL uses it, and may read it anew: under these settings and this schema (K1)."""
+        """PostgreSQL uses it, and may read it anew: under these settings and this schema (K1).
+
+        In a failed transaction it refuses to.
+        """
+        if self.status == b"E":
+            return
         if self.changes_schema:
             statement.version = -1
         if statement.epoch != self.epoch:
@@ -444,8 +530,10 @@ class ExtendedSide(ClientSide):
         self, batch: Batch, plan: Plan, obstacle: Reason | None, pending: Pending
     ) -> Fill | None:
         """A fill for a batch that is one plain read, else None with the reason noted."""
-        index = 1 if batch[0][0] == P else 0
-        bound = self._bind_of(batch, index)
+        index = next((i for i, message in enumerate(batch) if not closes_portal(message)), 0)
+        index += batch[index][0] == P
+        bound = self._bind_of(batch, index, limited=True)
+        portal, rows = asks(batch[-1][1]) or (b"", 0)
         fill: Fill | None = None
         reason = Reason.PORTAL
         if bound is not None:
@@ -454,17 +542,29 @@ class ExtendedSide(ClientSide):
             context = self.context
             if obstacle is not None:
                 reason = obstacle
-            elif statement is None or context is None or bind.portal:
-                reason = Reason.PORTAL
+            elif statement is None or context is None or bind.portal != portal:
+                pass
             elif statement.epoch != self.epoch or statement.version != self.data.version:
                 reason = Reason.PREPARED_STALE
             elif may_say_now(bind.rest):
                 reason = Reason.CLOCK_LITERAL
             else:
-                fill, reason = self.fill(context, plan, (context.id, statement.source, bind.rest))
+                key = (context.id, statement.source, bind.rest)
+                inside = self.block or pending.begins
+                if not portal and (not rows or (not inside and self.worth_one_more(key, rows))):
+                    fill, reason = self.fill(context, plan, key)
+                    if fill is not None:
+                        fill.rows = rows
+                elif portal or inside:
+                    self.wants(key, statement.text, 0 if portal else rows)
         if pending.plans:
             pending.plans[-1] = ("miss" if fill is not None else "bypass", reason)
         return fill
+
+
+def _only_prepares(batch: Batch) -> bool:
+    """Whether it is a Parse and a Describe, and no more."""
+    return len(batch) == 2 and batch[0][0] == P and batch[1][0] == D
 
 
 def _text_of(parse: bytes) -> bytes:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from proxy.catalog.harmless import HARMLESS_SETTINGS
 from proxy.errors import ProtocolError
@@ -83,7 +84,8 @@ PROBE_SQL = f"""SELECT pg_catalog.pg_backend_pid(),
  pg_catalog.current_setting('transaction_timeout', true),
  EXISTS (SELECT 1 FROM pg_catalog.pg_class WHERE relnamespace {_TEMP})
  OR EXISTS (SELECT 1 FROM pg_catalog.pg_proc WHERE pronamespace {_TEMP})
- OR EXISTS (SELECT 1 FROM pg_catalog.pg_type WHERE typnamespace {_TEMP}),
+ OR EXISTS (SELECT 1 FROM pg_catalog.pg_type WHERE typnamespace {_TEMP})
+ OR COALESCE(pg_catalog.starts_with(pg_catalog.current_schema()::pg_catalog.text, 'pg_temp_'), false),
  (SELECT oid FROM pg_catalog.pg_roles WHERE rolname {_EQ} session_user),
  (SELECT oid FROM pg_catalog.pg_roles WHERE rolname {_EQ} current_user),
  EXISTS (SELECT FROM pg_catalog.pg_roles r
@@ -92,6 +94,7 @@ PROBE_SQL = f"""SELECT pg_catalog.pg_backend_pid(),
  ORDER BY name)) FROM pg_catalog.pg_settings WHERE {_COUNTS})
 """.replace("\n", " ")
 
+_EMPTY = "''::pg_catalog.text"
 # Prepared statements of the session: opaque code may have replaced them.
 _STATEMENTS = """, (SELECT pg_catalog.json_object_agg(name, pg_catalog.md5(statement))
  FROM pg_catalog.pg_prepared_statements WHERE NOT from_sql)""".replace("\n", " ")
@@ -108,8 +111,23 @@ def _messages(sql: str) -> bytes:
     )
 
 
-PROBE = _messages(PROBE_SQL)
-PROBE_WITH_STATEMENTS = _messages(PROBE_SQL + _STATEMENTS)
+@lru_cache(maxsize=1024)
+def asking(watched: tuple[str, ...], *, statements: bool = False) -> bytes:
+    """The messages of the probe, Sync included.
+
+    Args:
+        watched: names of settings whose values are asked for, of letters, digits, `_`, `$`, `.`.
+        statements: ask for prepared statements, too.
+    """
+    values = [f"pg_catalog.current_setting('{name}', true)" for name in watched]
+    nulls = [f"CASE WHEN {value} IS NULL THEN '{at},' END" for at, value in enumerate(values)]
+    custom = (
+        f"pg_catalog.md5(pg_catalog.json_build_array({', '.join(values)})::pg_catalog.text)"
+        f" {_CAT} ':' {_CAT} pg_catalog.concat({', '.join(nulls)})"
+    )
+    sql = f"{PROBE_SQL}, {custom if watched else _EMPTY}"
+    return _messages(sql + _STATEMENTS if statements else sql)
+
 
 Identity = tuple[str, str, str]
 
@@ -139,6 +157,17 @@ class Answer:
     mighty: bool = True
     # A hash of what RESET ALL goes back to.
     resets: str = field(default="", compare=False)
+    # A hash of the values of the settings that are watched, and the places of those that
+    # the session does not have at all.
+    custom: str = ""
+
+    @property
+    def undefined(self) -> str:
+        """Watched settings that nobody has set yet in this session.
+
+        What a transaction sets first is not undone: it stays, with an empty value.
+        """
+        return self.custom.partition(":")[2]
     statements: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
@@ -164,13 +193,15 @@ def decode(payload: bytes) -> Answer:
             settings=row[9] or "",
             read_committed=row[10] == "read committed",
             idle_timeout=min(timeouts, default=None),
-            defers=not idle_block and not block,
+            # Outside of a transaction it would be struck by what does not reach into one.
+            defers=not (idle or idle_block or block),
             temporary=row[14] == "t",
             login_oid=int(row[15] or 0),
             role_oid=int(row[16] or 0),
             mighty=row[17] != "f",
             resets=row[18] or "",
-            statements=json.loads(row[19] or "{}") if len(row) > 19 else {},
+            custom=row[19] or "",
+            statements=json.loads(row[20] or "{}") if len(row) > 20 else {},
         )
     except (ValueError, IndexError, TypeError) as error:
         raise ProtocolError(f"the answer to the session probe cannot be read: {error}") from error

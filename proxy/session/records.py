@@ -6,11 +6,21 @@ that read them stand in `state.py`.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from proxy.cache.fences import Fence
 from proxy.cache.fills import Fill
 from proxy.policy.plan import NOTHING, Closure, Control, Flag
 from proxy.reasons import Reason
 from proxy.session.context import Context
+from proxy.session.descriptions import Portrait
+
+if TYPE_CHECKING:
+    from proxy.session.tracking import State
+
+# Beside `Flag`: the request holds something else that may commit than one statement of a
+# known kind: inside an explicit transaction no function, procedure or DO block can commit.
+UNCONFINED = 1 << 31
 
 # Built-in types of parameters that neither run code nor read the clock, and their arrays.
 _USUAL_TYPES = frozenset(
@@ -39,9 +49,11 @@ class Statement:
             memory is sent there only when it is needed (R2).
         unusual: declared parameter types, as OIDs, that need a look at the catalog.
         suspect: opaque code has run since and may have replaced it.
+        changed: PostgreSQL has it, but describes it otherwise than its client was told.
     """
 
     __slots__ = (
+        "changed",
         "epoch",
         "message",
         "name",
@@ -64,6 +76,7 @@ class Statement:
         self.version = version
         self.upstream = False
         self.suspect = False
+        self.changed = False
 
 
 class Pending:
@@ -77,15 +90,35 @@ class Pending:
         asked: a COMMIT that the question in `touched.py` went ahead of.
         guard, question: hidden ones, the savepoint around that question and itself.
         parses: statements defined by it, with what they replaced, in order.
+        lone: one statement, sent while nothing of the client's was outstanding.
+        said: the text of its only statement where that controls a transaction.
+        was, learn: of one that may change settings, `settings` and `kept` before it; where
+            a SET is just that, under what the change is remembered. See `tracking.py`.
+        probe_state, watched: of a probe, the state of the settings that its answer shows, and
+            the custom ones that it asks for.
+        bound: portals that it has bound.
+        limit, beyond: rows that its only Execute asks for, where a further one of Howdah's
+            own stands behind it; and whether what comes now answers that one.
+        locals: by their number, Executes that are answered from memory: what the client
+            sees in place of PostgreSQL's answer. See `portals.py`.
+        restored: statements that it prepares again in front of what the client has sent.
+        background: a hidden one that nobody waits for; it leaves the session as it is.
+        reported: what ParameterStatus had said when it was sent.
+        prepares: of such a one, the statement whose Parse it is.
+        portrait: the description of a statement that it asks for, as it comes in.
+        closes: it closes a prepared statement.
+        refuses: what stands in front of it fails, since a statement has changed.
     """
 
     __slots__ = (
         "asked",
         "autocommit",
-        "before",
-        "before_epoch",
+        "background",
         "begins",
+        "beyond",
+        "bound",
         "cancels",
+        "closes",
         "closure",
         "context",
         "control",
@@ -98,20 +131,31 @@ class Pending:
         "guard",
         "hidden",
         "learn",
+        "limit",
+        "locals",
+        "lone",
         "mixed",
         "noted",
         "parsed",
         "parses",
         "plans",
+        "portrait",
         "prefix",
-        "probe_epoch",
+        "prepares",
+        "probe_state",
         "question",
         "received",
+        "refuses",
+        "reported",
+        "restored",
         "row",
+        "said",
         "sent",
         "simple",
         "synced",
         "tag",
+        "was",
+        "watched",
     )
 
     def __init__(self, sent: float, *, hidden: bool = False) -> None:
@@ -133,12 +177,14 @@ class Pending:
         self.autocommit = True
         self.begins = False  # a deferred BEGIN travels in front of it
         self.simple = False  # a Query, not a batch of extended messages
-        self.probe_epoch: int | None = None
+        self.probe_state: State | None = None
         self.row: bytes | None = None
-        # (key of the transition, context before): a SET whose effect is known or to be learned.
-        self.learn: tuple[str, int, bytes] | None = None
-        self.before: Context | None = None
-        self.before_epoch = 0
+        self.lone = False
+        self.said = b""
+        self.learn: tuple[str, bytes] | None = None
+        self.was: tuple[State, State] | None = None
+        self.bound: set[bytes] | None = None
+        self.watched: tuple[str, ...] = ()
         self.noted = 0  # plans that it executes
         self.control = Control.NONE  # of the only one
         # Extended messages sent, and answered so far; see `simple_pending`.
@@ -146,8 +192,20 @@ class Pending:
         self.mixed = False
         self.asked = self.guard = self.question = False
         self.cancels = False  # it fails by itself, see `SELF_CANCEL`
+        self.limit = 0
+        self.background = self.beyond = self.closes = self.refuses = False
+        self.locals: dict[int, bytes] | None = None
+        self.restored: list[Statement] | None = None
+        self.prepares: Statement | None = None
+        self.portrait: Portrait | None = None
+        self.reported: dict[bytes, bytes] | None = None
 
     @property
     def passes(self) -> bool:
         """Whether rows go to the client without being looked at."""
-        return self.fill is None and self.synced and not (self.hidden or self.prefix or self.mixed)
+        return (
+            self.fill is None
+            and self.synced
+            and not (self.hidden or self.prefix or self.mixed)
+            and not (self.limit or self.locals or self.portrait)
+        )

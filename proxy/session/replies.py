@@ -15,9 +15,9 @@ from proxy.errors import ProtocolError
 from proxy.policy.plan import NOTHING, Control, Flag
 from proxy.reasons import Reason
 from proxy.session import probe
-from proxy.session.context import Context
+from proxy.session.preparing import Preparing
 from proxy.session.records import Pending, Statement
-from proxy.session.touched import Touched
+from proxy.session.tracking import State
 from proxy.wire import messages
 from proxy.wire.framing import HEADER
 
@@ -30,11 +30,14 @@ _BULK = frozenset(b"Dd2Tnt")
 _ASYNCHRONOUS = frozenset(b"SAN")
 # One of these ends the answer to each extended message.
 _TERMINAL = frozenset(b"123TnCIs")
+# Ends the answer to an Execute; describes a statement.
+_ENDS_EXECUTE = frozenset(b"CsI")
+_DESCRIPTIONS = frozenset(b"tTn")
 # A message that is read is not held beyond this many bytes; it passes in pieces.
 _HOLD = 256 * 1024
 
 
-class ServerSide(Touched):
+class ServerSide(Preparing):
     """Handles the bytes from PostgreSQL. See `Session.from_server`."""
 
     _server_buffer: bytes = b""
@@ -70,9 +73,18 @@ class ServerSide(Touched):
                     break
                 position += size
                 continue
-            if size > end - position and kind in _READ and size <= _HOLD:
+            if (
+                size > end - position
+                and size <= _HOLD
+                and (kind in _READ or (kind == 0x4E and head is not None and head.beyond))
+            ):
                 break
-            if kind == 0x44 and head is not None and head.fill is not None and not head.prefix:
+            if (
+                kind == 0x44
+                and head is not None
+                and head.fill is not None
+                and not (head.prefix or head.beyond or head.hidden)
+            ):
                 forward, wanted = True, head.fill.begin(kind, size)
             else:
                 forward, wanted = self._message(kind, data, position, size, head)
@@ -128,25 +140,39 @@ class ServerSide(Touched):
         if head is None:
             return self._unasked(kind, data, position, size)
         if kind == 0x5A:  # ReadyForQuery
-            self.status = data[position + HEADER : position + size]
-            return self._ready(head), False
+            previous, self.status = self.status, data[position + HEADER : position + size]
+            return self._ready(head, previous), False
         payload = data[position + HEADER : min(position + size, len(data))]
+        if head.beyond and not (kind == 0x45 and _is_fatal(payload)):
+            return self.after_limit(head, kind, payload), False
         if kind == 0x45:  # ErrorResponse
             found = messages.fields(payload)
             head.error = (found.get("V", "ERROR"), found.get("C", ""))
             if head.guard and self.struck is None:
                 self.struck = payload
             return self._error(head), self._offer(head, kind, size)
+        portrait = head.portrait
+        if portrait is not None and kind in _DESCRIPTIONS and not head.prefix:
+            portrait.add(data[position : position + size], size)
         if head.hidden:
-            if kind == 0x44 and (head.question or head.probe_epoch is not None):
+            if kind == 0x44 and (head.question or head.probe_state is not None):
                 head.row = payload
-            return False, False
+            if head.fill is not None and kind == 0x73:
+                head.fill.reject("row_limit")
+            return False, self._offer(head, kind, size)
         if head.prefix:
             if kind == head.prefix[0]:
                 head.prefix.pop(0)
             return kind == 0x4E, False
         if kind in _TERMINAL:
             head.received += 1
+            if head.limit and kind in _ENDS_EXECUTE:
+                head.beyond = True
+            if head.locals is not None and kind == 0x43 and head.received in head.locals:
+                self._instead = head.locals[head.received]
+                return False, False
+            if portrait is not None and kind != 0x31:
+                self.described(head, portrait)
         if kind == 0x31:  # ParseComplete
             head.parsed += 1
         elif kind == 0x43:  # CommandComplete
@@ -193,6 +219,7 @@ class ServerSide(Touched):
             self.startup_fence = None
         if self.may_probe() and not self.client_gone:
             self.send_probe()
+            self.fresh = True
         self.refresh()
 
     def _relay_only(self) -> None:
@@ -213,10 +240,23 @@ class ServerSide(Touched):
                 digits = value.partition(".")[0]
                 self.server_major = int(digits) if digits.isdecimal() else 0
             return
-        if self.started and not any(p.flags & Flag.SETTINGS for p in self.pending):
+        before = self.reported
+        self.reports(name, rest)
+        if not self.started:
+            self.settings.reported = self.reported
+        elif before is not self.reported and not self._announced():
             # A setting has changed that no statement of the client announced: a
             # configuration reload, or a function.
             self.forget_settings(path=True)
+
+    def _announced(self) -> bool:
+        """Whether a statement may have changed a setting, or a transaction goes back to before."""
+        if any(waiting.flags & Flag.SETTINGS for waiting in self.pending):
+            return True
+        head = self.pending[0] if self.pending else None
+        if head is None or head.hidden or self.status == b"I" or not self.block_changes:
+            return False
+        return head.error is not None or head.control is not Control.NONE
 
     def _copy_in(self, head: Pending) -> None:
         """PostgreSQL waits for COPY data and ignores each Sync until the data end.
@@ -264,6 +304,11 @@ class ServerSide(Touched):
         if severity in ("FATAL", "PANIC"):
             self.fatal_seen = True
             return True
+        if head.background:
+            self.failed_in_background(head)
+            return False
+        if head.closes or head.flags & Flag.STATEMENTS:
+            self.sql_prepared.lose()
         if head.hidden:
             self.own_left |= head.guard
             if code == "57014" and self.cancelled and not head.guard:
@@ -277,6 +322,10 @@ class ServerSide(Touched):
             # It may not cancel itself: the client is told what it has asked for.
             text = "canceling statement due to user request"
             self._instead = messages.error_response("57014", text, severity="ERROR")
+        if head.prefix:
+            self._instead = self._instead or self.refused(head)
+            for statement in head.restored or ():
+                statement.upstream = False
         if head.prefix and head.simple:
             # The BEGIN in front of a Query failed: the Query is skipped up to a Sync.
             self.send(messages.SYNC)
@@ -298,45 +347,71 @@ class ServerSide(Touched):
 
     # ReadyForQuery
 
-    def _ready(self, head: Pending) -> bool:
+    def _ready(self, head: Pending, previous: bytes) -> bool:
         """`head` has ended; whether the client sees the ReadyForQuery."""
         self.pending.pop(0)
         self.copy_in = self.copy_both = False
         if not head.hidden or not self.pending:
             self.cancelled = False
-        if head.probe_epoch is not None:
-            self._probe_answered(head)
+        if head.probe_state is not None:
+            self._probe_answered(head, head.probe_state)
         elif head.question:
             self.touched = head.row if head.error is None else None
-        self._settle(head)
-        if self.status == b"I":
-            self._transaction_ended()
+        if head.background:
+            self.backgrounds -= 1
+        if head.prepares is not None:
+            self.prepared(head, head.prepares)
+        chained = self._chained(head)
+        self._settle(head, ended=chained or self.status == b"I")
+        if not head.hidden:
+            self.settings_after(head, previous)
+        if (chained or self.status == b"I") and not head.background:
+            self._transaction_ended(head)
         if head.fill is not None:
             self._finish_fill(head)
         elapsed = self.now - head.sent
         for outcome, reason in head.plans:
             self.count(outcome, reason, elapsed)
         self.refresh()
-        if head.probe_epoch is not None and self.held is not None and self.summon is not None:
+        if self.wanted and self.status == b"I":
+            self.fetch_wanted()
+        if head.hidden and not self.pending and self.held is not None and self.summon is not None:
             self.summon()
         return not head.hidden
 
-    def _transaction_ended(self) -> None:
+    def _chained(self, head: Pending) -> bool:
+        """Whether this was a COMMIT or ROLLBACK AND CHAIN: the transaction before it has ended.
+
+        The tag of that very command proves it, where nothing else is in the request or
+        on its way (F1).
+        """
+        return (
+            head.control is Control.CHAIN
+            and head.lone
+            and self.status == b"T"
+            and head.error is None
+            and head.tag in (b"COMMIT", b"ROLLBACK")
+            and not self.pending
+        )
+
+    def _transaction_ended(self, head: Pending) -> None:
         if not self.pending:
-            self.blocked = None
+            # The isolation level is the next one's, too, in a chain.
+            chains = self.status != b"I"
+            self.blocked = Reason.ISOLATION if chains and self.isolated else None
+            self.isolated = self.isolated and chains
             self.portals.clear()
             self.ghost_portal = None
             self.hits_in_block = self.snapshot_in_block = self.bodies_in_block = False
 
-    def _settle(self, head: Pending) -> None:
+    def _settle(self, head: Pending, *, ended: bool) -> None:
         """Fences and closures at the end of a request (F2, F3)."""
         self.closure |= head.closure
         self.closure_flags |= head.flags
-        ended = self.status == b"I"
         fence = head.fence
         if fence is not None:
             head.fence = None
-            undone = ended and self._known_abort(head)
+            undone = ended and self.status == b"I" and self._known_abort(head)
             if not undone:
                 self.narrow(head, fence)
             if fence.schema and undone:
@@ -351,8 +426,6 @@ class ServerSide(Touched):
         if ended:
             self.closure = NOTHING
             self.closure_flags = Flag.NONE
-        if head.learn is not None and ended:
-            self._learn(head)
 
     def _read_schema_again(self, fence: object) -> None:
         engine, database = self.engine, self.data
@@ -371,27 +444,7 @@ class ServerSide(Touched):
         lone = head.control in (Control.COMMIT, Control.ROLLBACK)
         return lone and head.tag == b"ROLLBACK"
 
-    def _learn(self, head: Pending) -> None:
-        """A SET by itself has ended: refused, it changed nothing; else its effect may be known."""
-        if self.pending or head.learn is None:
-            return
-        if head.error is not None:
-            if not head.flags & Flag.SEVERAL:
-                self._settings_are(head.before, head)
-            return
-        known = self.engine.transitions.get(head.learn)
-        if known is not None and known.live:
-            self._settings_are(known, head)
-        else:
-            self.learning = head
-
-    def _settings_are(self, context: Context | None, after: Pending) -> None:
-        self.context = self.path_context = context
-        if context is after.before:
-            self.epoch = after.before_epoch
-        self.learning = None
-
-    def _probe_answered(self, head: Pending) -> None:
+    def _probe_answered(self, head: Pending, state: State) -> None:
         unverified, self.unverified = self.unverified, []
         verifying, self.verifying = self.verifying, False
         answer = self._answer_of(head)
@@ -403,23 +456,23 @@ class ServerSide(Touched):
             self.mighty_version = self.data.version
             if verifying:
                 self._clear_suspects(answer)
+                self.doubts = False
         if any(one.suspect or self._changes_settings(one) for one in unverified):
             self.forget_settings(path=True)
             self.suspect_all()
-        if answer is None or head.probe_epoch != self.epoch:
+        first, self.fresh = self.fresh, False
+        if answer is None or state is not self.settings or head.watched != self.data.watched:
             return
         context = self.engine.context(self.data.name, answer)
-        self.context = self.path_context = context
         if context is None:
+            self.context = self.path_context = None
             return
-        self.settings_seen(context)
-        known, self.resets = self.resets, answer.resets
-        if known != answer.resets:
+        if self.resets != answer.resets:
             # A reload has changed what RESET goes back to, perhaps in front of that SET.
-            self.learning = None
-        if self.learning is not None and self.learning.learn is not None:
-            self.engine.learn(self.learning.learn, context)
-            self._settings_are(context, self.learning)
+            self.resets, state.came = answer.resets, None
+        if first:
+            self.login_custom = head.watched, answer.custom
+        self.shown(state, context)
 
     def _answer_of(self, head: Pending) -> probe.Answer | None:
         """The answer to the probe; None where there is none."""
@@ -451,16 +504,26 @@ class ServerSide(Touched):
         fill = head.fill
         if fill is None:
             return
-        if head.context is None or not head.context.live or self.context is not head.context:
+        if head.background:
+            known = self.stood(head)
+        else:
+            known = self.context is head.context
+        if head.context is None or not head.context.live or not known:
             fill.reject("schema")
         if head.error is not None:
             fill.reject("error")
         entry = fill.admit(self.engine.board, self.engine.store, self.now)
         self.engine.flights.land(fill)
+        self.limited(head)
         if entry is None:
             self.engine.statistics.reject(fill.rejected or "unknown")
         else:
             self.probes_in_vain = 0
+
+
+def _is_fatal(error: bytes) -> bool:
+    """Whether an ErrorResponse ends the session."""
+    return messages.fields(error).get("V") in ("FATAL", "PANIC")
 
 
 _UNKEYED_PARAMETERS = frozenset(

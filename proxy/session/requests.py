@@ -25,8 +25,9 @@ TAGS = {Control.BEGIN: b"BEGIN", Control.COMMIT: b"COMMIT", Control.ROLLBACK: b"
 # The word that the command tag of a BEGIN depends on; behind a comment it is not sought.
 _BEGIN = re.compile(rb"\s*BEGIN\b", re.IGNORECASE)
 _BEGINS = re.compile(rb"\s*(?:BEGIN|START)\b", re.IGNORECASE)
-# Longer texts of SET are not remembered.
-_LEARNED_TEXT = 256
+
+# What a SET LOCAL of a custom setting is.
+_CUSTOM = Flag.SETTINGS | Flag.CUSTOM | Flag.SET_CONSTANT | Flag.LOCAL
 
 
 class ClientSide(Touched):
@@ -68,17 +69,14 @@ class ClientSide(Touched):
         if asked:
             self.ask_touched()
         self.statements_since_probe += 1
-        before = self.context
-        epoch = self.epoch
-        quiet = self.quiet
         pending = self.simple_pending()
-        pending.fill, pending.context = fill, before
+        pending.fill, pending.context = fill, self.context
         pending.asked = asked
         pending.plans.append(("miss" if fill else self.outcome(plan), reason))
         self.note(pending, plan, message[HEADER:-1])
-        if quiet:
-            self.learns(pending, plan, message[HEADER:-1], before, epoch)
         self.send_begin(pending)
+        if pending.lone:
+            self.learns(pending, plan, message[HEADER:-1])
         self.before_set_transaction(plan, pending)
         self.dispatch(pending)
         self.snapshot_in_block |= plan.kind is Kind.READ
@@ -87,16 +85,6 @@ class ClientSide(Touched):
         self.ghost_portal = None
         self.portals.pop(b"", None)
         self.send(message)
-
-    def learns(
-        self, pending: Pending, plan: Plan, text: bytes, before: Context | None, epoch: int
-    ) -> None:
-        """Remember that `pending` is just a SET (or the like) in the context `before` (K3)."""
-        if not self.resets or before is None or len(text) > _LEARNED_TEXT:
-            return
-        if plan.flags & Flag.DETERMINISTIC and not plan.flags & (Flag.MAY_COMMIT | Flag.OPAQUE):
-            pending.learn = (f"{self.resets} {self.user}", before.id, text)
-            pending.before, pending.before_epoch = before, epoch
 
     def _close_unnamed(self) -> None:
         """A Query that PostgreSQL has not seen ends the unnamed statement and portal (R2)."""
@@ -178,14 +166,19 @@ class ClientSide(Touched):
     def answer_control(self, plan: Plan, text: bytes) -> bool:
         """BEGIN, COMMIT and ROLLBACK that PostgreSQL need not see (T2)."""
         control = plan.control
+        if control is Control.NONE and self.deferred is not None:
+            return self._defer_setting(plan, text)
         if control is Control.NONE or control not in TAGS:
             return False
         if self.deferred is not None:
             if control is Control.BEGIN:
                 return False
             self.deferred = None
+            self.goes_back(kept=control is Control.COMMIT)
+            self.refresh()
             self.hits_in_block = False
             self.blocked = None
+            self.portals.clear()
             self.ghost_portal = None
         else:
             context = self.context
@@ -200,8 +193,23 @@ class ClientSide(Touched):
                 or not context.answer.defers
             ):
                 return False
-            self.deferred = text
+            self.deferred = [text]
+            self.block_begins()
         self.count("other", Reason.TRANSACTION)
+        return True
+
+    def _defer_setting(self, plan: Plan, text: bytes) -> bool:
+        """Have a SET LOCAL travel with the BEGIN in front of it, if it is known where it leads.
+
+        It has to be one that PostgreSQL cannot refuse: a setting that belongs to nobody.
+        """
+        assert self.deferred is not None
+        if plan.kind is not Kind.OTHER or plan.flags != _CUSTOM or len(self.deferred) > 8:
+            return False
+        if not self.arrives(plan, text):
+            return False
+        self.deferred.append(text)
+        self.count("other", plan.reason)
         return True
 
     def before_set_transaction(self, plan: Plan, pending: Pending) -> None:
@@ -214,7 +222,9 @@ class ClientSide(Touched):
 
 
 def command_tag(plan: Plan, text: bytes) -> bytes:
-    """The command tag of a BEGIN, COMMIT or ROLLBACK, however it is spelled."""
+    """The command tag of a BEGIN, COMMIT or ROLLBACK, however it is spelled, or of a SET."""
+    if plan.control is Control.NONE:
+        return b"SET"
     if plan.control is Control.BEGIN and not _BEGIN.match(text):
         return b"START TRANSACTION"
     return TAGS[plan.control]

@@ -16,11 +16,15 @@ from __future__ import annotations
 
 from proxy.cache.flights import Flight
 from proxy.cache.store import Key
-from proxy.policy.plan import Flag
+from proxy.policy.plan import Control, Flag, Kind, Plan
 from proxy.reasons import Reason
 from proxy.session.extended import ExtendedSide
 from proxy.session.state import SessionState
 from proxy.wire import messages
+
+
+# What ends a chunk that asks for an answer.
+_ENDS = (messages.SYNC, messages.message(b"H"))
 
 
 class Waiting(ExtendedSide):
@@ -48,29 +52,57 @@ class Waiting(ExtendedSide):
         self.hot = False
         return True
 
-    def waits_for_path(self, data: bytes) -> bool:
-        """Let a request wait for the probe if nobody can see through it only for want of a path.
+    def waits_for_probe(self, data: bytes) -> bool:
+        """Let a request wait for the probe if that is all there is between it and an answer.
 
-        With an unknown search_path a name may mean the functions of all schemas. If one
-        of them is opaque, everything would be evicted, and the settings would be unknown
-        again behind it.
+        PostgreSQL would handle it behind the probe anyway, so waiting costs the way between
+        the two. Without it the first read of a session, and the first after a SET that was
+        not seen before, would always be forwarded; a BEGIN would travel at once; and where
+        the search_path is unknown, a name may mean the functions of all schemas: if one of
+        them is opaque, everything would be evicted, and the settings unknown again behind it.
         """
-        if not self._may_wait or self.cancels_held or self.path_context is not None:
+        if not self._may_wait or self.cancels_held or self.data.snapshot is None:
             return False
-        if self.status != b"I":
+        if self.blocked is not None or not self.safe_text:
             return False
-        text = _only_text(data)
-        if text is None or self.data.snapshot is None or not self.safe_text:
+        if not all(waiting.hidden for waiting in self.pending):
             return False
-        if not self.plan(text).flags & Flag.OPAQUE:
-            return False
-        asked = any(waiting.probe_epoch == self.epoch for waiting in self.pending)
-        if not asked and self.may_probe():
-            self.send_probe()
-        elif not asked or not all(waiting.hidden for waiting in self.pending):
-            return False
+        if not self._waits_for_verdict(data):
+            text = self._only_text(data)
+            if text is None or not self._waits_for_settings(self.plan(text)):
+                return False
+        if not any(waiting.probe_state is self.settings for waiting in self.pending):
+            if self.may_probe():
+                self.send_probe()
+            elif self.may_probe_inside():
+                self.probe_inside()
+            else:
+                return False
         self.held, self._since, self.hot = data, self.now, False
         return True
+
+    def _waits_for_verdict(self, data: bytes) -> bool:
+        """Whether the request begins with a Bind of a statement that may have been replaced."""
+        if data[0] != 0x42 or not data.endswith(messages.SYNC) or data[5]:
+            return False
+        statement = self.statements.get(data[6 : data.find(b"\x00", 6)])
+        return statement is not None and statement.suspect and bool(statement.name)
+
+    def _only_text(self, data: bytes) -> bytes | None:
+        """The SQL of a chunk that is one request, if it is known."""
+        if data[0] != 0x42 or not data.endswith(messages.SYNC) or data[5]:
+            return _text_in(data)
+        statement = self.statements.get(data[6 : data.find(b"\x00", 6)])
+        return None if statement is None or statement.suspect else statement.text
+
+    def _waits_for_settings(self, plan: Plan) -> bool:
+        if self.context is not None and self.context.live:
+            return False
+        if plan.kind is Kind.READ or plan.reason is Reason.SESSION_UNKNOWN:
+            return True
+        if plan.control is Control.BEGIN:
+            return bool(plan.flags & Flag.DEFERRABLE) and self.status == b"I"
+        return bool(plan.flags & Flag.OPAQUE) and self.path_context is None
 
     def wake(self, now: float, *, late: bool = False) -> None:
         """There is nothing to wait for any more, or no time: answer or forward.
@@ -82,6 +114,9 @@ class Waiting(ExtendedSide):
         if held is None:
             return
         self.now = now
+        if self.status == b"E" and self.struck is not None:
+            self._fail_held()
+            return
         flight = self._flight
         if late and flight is not None:
             self.engine.flights.forsake(flight)
@@ -97,6 +132,14 @@ class Waiting(ExtendedSide):
         if flight is not None and statistics.fresh_hits > hits:
             statistics.fresh_hits -= 1
             self.count("shared", Reason.NONE, now - self._since)
+
+    def _fail_held(self) -> None:
+        """What failed was in front of it: without that the error were its own."""
+        assert self.struck is not None
+        self.leave()
+        self.reply(messages.message(b"E", self.struck) + messages.message(b"Z", b"E"))
+        self.struck = None
+        self.refresh()
 
     def cancel_held(self, now: float) -> bool:
         """The client cancels what it waits for; False where it waits for nothing here."""
@@ -125,12 +168,12 @@ class Waiting(ExtendedSide):
         raise NotImplementedError
 
 
-def _only_text(data: bytes) -> bytes | None:
-    """The SQL of a chunk that is one whole Query, or one Parse and more up to a Sync."""
+def _text_in(data: bytes) -> bytes | None:
+    """The SQL of a chunk that is one whole Query, or one Parse and more up to Sync or Flush."""
     size = int.from_bytes(data[1:5], "big") + 1
     if data[0] == 0x51:
         return data[5:-1] if size == len(data) and not data[-1] else None
-    if data[0] != 0x50 or not data.endswith(messages.SYNC) or size > len(data):
+    if data[0] != 0x50 or not data.endswith(_ENDS) or size > len(data):
         return None
     start = data.find(b"\x00", 5) + 1
     end = data.find(b"\x00", start)

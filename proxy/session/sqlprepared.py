@@ -35,6 +35,15 @@ class SqlPrepared:
         elif name not in self._taken:
             self._known = None
 
+    def free(self, name: bytes) -> bool:
+        """Whether no PREPARE can have given that name to a statement."""
+        known = self._known
+        return known is not None and name.decode("utf-8", "surrogateescape") not in known
+
+    def lose(self) -> None:
+        """Whether statements were closed is not known: any name may be taken."""
+        self._known = None
+
     def prepare(self, names: Iterable[str], text: bytes) -> None:
         """Note a PREPARE of `names[0]`."""
         known = self._known

@@ -12,13 +12,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from proxy.cache.fences import ALL, Fence, Granule, slot_of
+from proxy.cache.store import Key
 from proxy.policy import memo
 from proxy.policy.plan import NOTHING, Closure, Control, Flag, Kind, Plan
 from proxy.reasons import Reason
 from proxy.session import probe
 from proxy.session.context import Context, Database
-from proxy.session.records import Pending, Statement
+from proxy.session.parts import Rest
+from proxy.session.records import UNCONFINED, Pending, Statement
 from proxy.session.sqlprepared import SqlPrepared
+from proxy.session.tracking import MIXED, Tracking
 from proxy.wire import messages
 
 if TYPE_CHECKING:
@@ -35,12 +38,8 @@ SINGLE_BYTE_ENCODINGS = frozenset(
 
 
 EARLY_LIMIT = 1000  # texts
-MIXED = object()  # several settings, or unknown ones
 # Beside `Flag`: the transaction has run known DDL, so that no question narrows its closure.
 UNASKABLE = 1 << 30
-# It holds something else that may commit than one statement of a known kind: inside an
-# explicit transaction no function, procedure or DO block can commit.
-UNCONFINED = 1 << 31
 # Of statements, portals and savepoints that the client does not know; no client has this one.
 OWN_NAME = b"howdah~own"
 
@@ -58,10 +57,11 @@ _REPLICATION_COMMAND = re.compile(
 _REPLICATION_PLAN = Plan(Kind.OTHER, Reason.REPLICATION)
 
 
-class SessionState:
+class SessionState(Tracking):
     """Attributes by lifetime, and what both sides of a session need."""
 
     def __init__(self, engine: Engine, connection_id: int) -> None:
+        super().__init__()
         self.engine = engine
         self.connection_id = connection_id
         self.now = 0.0
@@ -84,6 +84,7 @@ class SessionState:
         self.pooled = False
         self.awaits_client = False  # the server has asked for a password or the like
         self.started = False  # the first ReadyForQuery has been seen
+        self.fresh = False  # nothing was in front of the probe that is on its way
         self.client_gone = False
         self.server_gone = False
         self.fatal_seen = False
@@ -94,19 +95,13 @@ class SessionState:
         # Settings, as far as ParameterStatus tells.
         self.encoding = ""
         self.standard_strings = ""
-        self.context: Context | None = None
-        self.path_context: Context | None = None
-        self.resets = ""  # a hash of what RESET ALL goes back to, as the last probe showed it
-        # Numbers the states of the settings. A state known to be as before gets its
-        # old number back, a new one never has a number that was used.
-        self.epoch = self.epochs = 0
-        self.learning: Pending | None = None
         # Reads that ran before the catalog was known: what they may have changed is judged
         # when it is, before anything is asked that depends on it.
         self.early: list[bytes] = []
         # A probe on its way tells which suspect statements are what they were; those that
         # were executed behind it.
         self.verifying = False
+        self.doubts = False  # named ones are suspect, and nobody has looked yet
         self.unverified: list[Statement] = []
         self.probe_failures = 0
         self.probes_in_vain = 0
@@ -114,7 +109,8 @@ class SessionState:
 
         # The transaction.
         self.status = b"I"  # of the last ReadyForQuery of PostgreSQL
-        self.deferred: bytes | None = None  # BEGIN answered locally, not yet sent (T2)
+        # A BEGIN that was answered locally and not yet sent, and what was set behind it (T2).
+        self.deferred: list[bytes] | None = None
         self.closure: Closure = NOTHING  # what the open transaction has written
         self.closure_flags: int = Flag.NONE
         self.closure_version = 0
@@ -126,20 +122,22 @@ class SessionState:
         self.mighty = True
         self.mighty_version = -1
         self.server_major = 0  # of server_version; 0 while it is unknown
+        self.isolated = False  # it is, or may be, something else than READ COMMITTED
         self.blocked: Reason | None = None  # why this transaction gets no hits any more (T1)
         self.hits_in_block = False
         self.snapshot_in_block = False  # PostgreSQL itself has run a query in it
 
         # Requests.
         self.pending: list[Pending] = []
+        # How many of these nobody waits for. Some of those prepare statements that the client
+        # takes to be there; what it has sent since. See `portals.py` and `preparing.py`.
+        self.backgrounds = self.preparing = 0
+        self.postponed = b""
+        self.wanted: dict[Key, tuple[bytes, int]] = {}  # reads to be asked for again
         self.statements: dict[bytes, Statement] = {}
         self.sql_prepared = SqlPrepared()
-        # The settings under which functions in SQL or PL/pgSQL have first run: plans that
-        # they made are kept by the session. None if none has run.
-        self.formed: object = None
-        self.bodies_in_block = False  # some may run yet before its transaction has ended
-        self.forming = False  # the probe that is on its way will tell
         self.portals: dict[bytes, Plan] = {}
+        self.rests: dict[bytes, Rest] = {}  # of portals that came from memory
         self.stale_unnamed = False  # upstream still has an unnamed statement that is gone
         self.ghost_portal: bytes | None = None  # Bind (or b"") that upstream has not seen
         self.copy_in = False
@@ -175,16 +173,6 @@ class SessionState:
         return self.deferred is not None or self.status != b"I"
 
     @property
-    def quiet(self) -> bool:
-        """Nothing of the client's is outstanding: what comes now acts on known settings.
-
-        A request of Howdah's own that is whole changes none of them.
-        """
-        if self.status != b"I" or self.deferred is not None:
-            return False
-        return all(waiting.hidden and waiting.synced for waiting in self.pending)
-
-    @property
     def idle(self) -> bool:
         """Nothing outstanding and no transaction open: it may be ended politely."""
         return self.started and not self.pending and not self.block and self.held is None
@@ -202,7 +190,8 @@ class SessionState:
         self.idle_timeout = None if context is None else context.answer.idle_timeout
         self.hot = (
             context is not None
-            and not self.pending
+            and len(self.pending) == self.backgrounds
+            and not self.postponed
             and self.status != b"E"
             and self.blocked is None
             and context.problem is None
@@ -239,7 +228,7 @@ class SessionState:
             return context.problem
         if not self.safe_text:
             return Reason.ENCODING
-        if self.pending:
+        if len(self.pending) > self.backgrounds:
             return Reason.SESSION_UNKNOWN
         return self.blocked
 
@@ -311,6 +300,10 @@ class SessionState:
         pending.noted += 1
         pending.control = plan.control if pending.noted == 1 else Control.NONE
         pending.learn = None
+        pending.lone = pending.noted == 1 and all(
+            other is pending or other.hidden for other in self.pending
+        )
+        pending.said = b"" if pending.control is Control.NONE else text or b""
         pending.closure |= plan.closure
         if not flags & Flag.PLAIN and (plan.closure or flags & Flag.MAY_COMMIT):
             pending.flags &= ~Flag.PLAIN
@@ -323,8 +316,18 @@ class SessionState:
             pending.flags |= UNASKABLE
         if flags & Flag.MAY_COMMIT and not confined(plan):
             pending.flags |= UNCONFINED
+        if plan.reason is Reason.CURSOR and self.cursors_set:
+            flags |= Flag.SETTINGS | Flag.PATH
+            pending.flags |= flags & ~Flag.PLAIN
+        if flags & Flag.SCHEMA and plan is not memo.UNVERIFIED:
+            # What is made or dropped may be temporary, or be on the search_path.
+            flags |= Flag.SETTINGS | Flag.PATH
+            pending.flags |= flags & ~Flag.PLAIN
         if flags & Flag.SETTINGS:
-            asked = any(earlier.probe_epoch is not None for earlier in self.pending)
+            # Cursors that it opens may go on to change settings.
+            self.cursors_set |= bool(plan.bodies or flags & Flag.OPAQUE)
+            self.cursors_set |= plan.reason is Reason.CURSOR
+            asked = any(earlier.probe_state is not None for earlier in self.pending)
             early = plan.reason is Reason.CATALOG_LOADING and text is not None and not asked
             if early and len(self.early) < EARLY_LIMIT:
                 self.early.append(text or b"")
@@ -333,9 +336,11 @@ class SessionState:
             else:
                 if plan.bodies and plan.reason is Reason.CATALOG_LOADING:
                     self.formed = MIXED
-                self.forget_settings(path=bool(flags & Flag.PATH))
+                pending.was = self.settings, self.kept
+                self.moves(flags)
         if flags & Flag.STATEMENTS:
             self._forget_statements(plan)
+        self.isolated |= bool(flags & Flag.ISOLATION)
         if self.blocked is None:
             if plan.closure:
                 opaque = flags & Flag.OPAQUE
@@ -353,57 +358,11 @@ class SessionState:
             flags |= waiting.flags
         return bool(flags & Flag.SCHEMA)
 
-    def runs_bodies(self, *, alone: bool = True) -> None:
-        """Functions run, and the session keeps their plans (K1).
-
-        Args:
-            alone: nothing that runs with them may change settings.
-        """
-        if self.context is not None and alone:
-            self._formed_under(self.context)
-        elif alone and any(earlier.probe_epoch == self.epoch for earlier in self.pending):
-            self.forming = True  # the answer that is on its way says under what
-        else:
-            self.formed = MIXED
-
-    def _formed_under(self, context: Context) -> None:
-        form = (context.answer, self.data.forms)
-        if self.formed is None:
-            self.formed = form
-        elif self.formed != form:
-            self.formed = MIXED
-
-    def settings_seen(self, context: Context) -> None:
-        """A probe has shown the settings as they have been since it was sent."""
-        if self.forming:
-            self.forming = False
-            self._formed_under(context)
-
-    def keeps_other_plans(self) -> bool:
-        """Whether functions may answer as they would have under other settings (K1)."""
-        formed = self.formed
-        if formed is None:
-            return self.forming
-        return self.context is None or formed != (self.context.answer, self.data.forms)
-
-    def forget_settings(self, *, path: bool) -> None:
-        """From here on the settings are unknown, and with `path` how names resolve (K3)."""
-        if self.forming or self.bodies_in_block:
-            # Cursors, portals and deferred triggers run functions late.
-            self.forming = False
-            self.formed = MIXED
-        self.epochs += 1
-        self.epoch = self.epochs
-        self.context = None
-        self.learning = None  # the next answer shows more than one change
-        self.hot = False
-        if path:
-            self.path_context = None
-
     def suspect_all(self) -> None:
         """Any prepared statement may have been replaced."""
         for statement in self.statements.values():
             statement.suspect = True
+            self.doubts |= bool(statement.name)
 
     def _forget_statements(self, plan: Plan) -> None:
         self.sql_prepared.forget(plan)
@@ -522,22 +481,27 @@ class SessionState:
         if any(plan.flags & Flag.SETTINGS for plan in plans):
             self.forget_settings(path=True)
         pending = self.new_pending(hidden=True)
-        pending.probe_epoch = self.epoch
+        pending.probe_state, pending.watched = self.settings, self.data.watched
         self.statements_since_probe = 0
         suspects = any(statement.suspect for statement in self.statements.values())
         self.verifying = suspects
         if self.probe_left:
             self.send(messages.close(b"S", probe.NAME))
             self.probe_left = False
-        self.send(probe.PROBE_WITH_STATEMENTS if suspects else probe.PROBE)
+        self.send(probe.asking(self.data.watched, statements=suspects))
+
+    @property
+    def asks(self) -> bool:
+        """Whether there is something that only a probe can tell."""
+        return self.context is None or not self.context.live or self.doubts
 
     def may_probe(self) -> bool:
         """Whether a probe is possible and worth its while before the next request."""
-        if self.pending or self.status != b"I" or self.deferred is not None:
+        if self.pending or self.status != b"I":
             return False
         if self.replication or self.pooled or self.probe_failures >= 3:
             return False
-        if self.data.snapshot is None or (self.context is not None and self.context.live):
+        if self.data.snapshot is None or not self.asks:
             return False
         return self.statements_since_probe >= (1 << min(self.probes_in_vain, 8)) - 1
 
@@ -556,7 +520,8 @@ class SessionState:
         transaction that the client believes in.
         """
         if self.deferred is not None:
-            self.inject(pending, self.deferred, b"12C33")
+            for text in self.deferred:
+                self.inject(pending, text, b"12C33")
             pending.begins = True
             self.deferred = None
         if self.cancels_held:

@@ -33,6 +33,7 @@ SAVEPOINT = b'SAVEPOINT "howdah~own"'
 # The question's own limit: neither the client's, which may be too short, nor none.
 LIMIT_MS = 200
 TIMEOUT = b"SET LOCAL statement_timeout = %d" % LIMIT_MS
+RELEASE = b'RELEASE SAVEPOINT "howdah~own"'
 BACK = b'ROLLBACK TO SAVEPOINT "howdah~own"'
 # Beyond so many the transaction may as well have touched everything.
 MOST_RELATIONS = 2000
@@ -144,16 +145,42 @@ class Touched(SessionState):
         if self.own_left:
             self.send(rest)
             self.own_left = False
-        guard = self.new_pending(hidden=True)
-        guard.guard = True
-        self.send(_unnoticed(SAVEPOINT) + _unnoticed(TIMEOUT) + messages.SYNC)
+        self._guard(_unnoticed(SAVEPOINT) + _unnoticed(TIMEOUT))
         asked = self.new_pending(hidden=True)
         asked.question = True
         self.send(_unnoticed(question(self.user, self.server_major)) + messages.SYNC)
+        # Had the question failed, its portal and statement would still be there.
+        self._guard(rest + _unnoticed(BACK))
+
+    def may_probe_inside(self) -> bool:
+        """Whether to ask for the settings inside a transaction, in front of a read."""
+        return (
+            self.status == b"T"
+            and not self.pending
+            and self.blocked is None
+            and not (self.replication or self.pooled)
+            and self.probe_failures == 0
+            and self.data.snapshot is not None
+            and self.relay_fence is None
+            and self.statements_since_probe >= (1 << min(self.probes_in_vain, 8)) - 1
+        )
+
+    def probe_inside(self) -> None:
+        """The probe, between a savepoint and the return to it: it leaves no trace if it fails."""
+        self.struck = None
+        rest = messages.close(b"P", OWN_NAME) + messages.close(b"S", OWN_NAME)
+        if self.own_left:
+            self.send(rest)
+            self.own_left = False
+        self._guard(_unnoticed(SAVEPOINT))
+        self.send_probe()
+        self._guard(rest + _unnoticed(BACK) + _unnoticed(RELEASE))
+        self.snapshot_in_block = True
+
+    def _guard(self, data: bytes) -> None:
         guard = self.new_pending(hidden=True)
         guard.guard = True
-        # Had the question failed, its portal and statement would still be there.
-        self.send(rest + _unnoticed(BACK) + messages.SYNC)
+        self.send(data + messages.SYNC)
 
     def narrow(self, head: Pending, fence: Fence) -> bool:
         """After the ReadyForQuery of a COMMIT: let its fence stand on what was touched.

@@ -58,7 +58,7 @@ class Call(NamedTuple):
         function: the name as written.
         args: number of arguments; -1 where it is not known.
         variadic: VARIADIC was written.
-        literal: the first argument where it is a string literal.
+        literal: the first argument where it is a string literal, or one cast to text.
         keyword: the grammar of PostgreSQL 18 reads a construct of its own here;
             an older server may see a call of a function of that name.
     """
@@ -148,7 +148,8 @@ class Facts:
         dotted: last parts of `a.b`, which may be calls of a function b on row a.
         derived: names that subqueries, CTEs and functions give to their columns.
         open_columns: a function in FROM, or an expansion, adds columns of unknown names.
-        value_function: CLOCK or SESSION_FUNCTION where CURRENT_DATE, CURRENT_USER... occur.
+        value_function: CLOCK where CURRENT_DATE and its kin occur.
+        asks: which of CURRENT_USER, CURRENT_SCHEMA and their kin occur, in lower case.
         clock_literal: a string says now, today, tomorrow or yesterday (K5).
         time_zoned: AT TIME ZONE is applied to a bare parameter, or a JSON path may compare times.
         unsupported: the first construct that is not on the list for reads; empty if none.
@@ -159,6 +160,8 @@ class Facts:
         analyze: EXPLAIN ANALYZE, which executes.
         control: value of `policy.plan.Control`. commits: can end a transaction with a commit.
         isolation: names a transaction isolation other than READ COMMITTED.
+        assigns: what a SELECT sets that does nothing but call set_config with literal names
+            and with literals or parameters as values; empty for any other.
         prepared: names of SQL-level prepared statements it touches; `None` is all.
         inner: the statement inside EXPLAIN, DECLARE, PREPARE, CREATE TABLE AS.
         body: what a DO block in PL/pgSQL does; `None` for another language.
@@ -178,6 +181,7 @@ class Facts:
     derived: dict[str, Shape] = field(default_factory=dict)
     open_columns: bool = False
     value_function: Reason = Reason.NONE
+    asks: frozenset[str] = frozenset()
     clock_literal: bool = False
     time_zoned: bool = False
     unsupported: str = ""
@@ -197,6 +201,7 @@ class Facts:
     isolation: bool = False
     prepared: tuple[str, ...] | None = ()
     setting: Setting | None = None
+    assigns: tuple[Setting, ...] = ()
     inner: Facts | None = None
     body: Body | None = None
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from proxy.sql.facts import Facts, Name, Setting, StatementKind, Target
-from proxy.sql.walk import Walker
+from proxy.sql.walk import PLAIN_TYPES, Walker, text_of
 
 Node = dict[str, Any]
 
@@ -31,7 +31,7 @@ def statement_facts(node: Node) -> Facts:
     if kind is not None:
         walker = Walker()
         walker.node(node)
-        return walker.facts(kind, tag)
+        return walker.facts(kind, tag, assigns=assigned(body))
     handler = _HANDLERS.get(tag)
     if handler is not None:
         return handler(tag, body)
@@ -106,7 +106,9 @@ _READ_COMMITTED = ["read committed"]
 
 
 def _set(tag: str, body: Node) -> Facts:
-    kind, name = body["kind"], body.get("name", "").lower()
+    kind, name = body["kind"], body.get("name", "")
+    if name.isascii():
+        name = name.lower()  # PostgreSQL knows no case of other letters here
     local = body.get("is_local", False)
     if kind == "VAR_SET_MULTI":
         isolation = name == "transaction snapshot" or _names_isolation(body.get("args", ()))
@@ -119,7 +121,7 @@ def _set(tag: str, body: Node) -> Facts:
             setting=Setting("session characteristics") if characteristics else None,
         )
     values = _constants(body.get("args")) if kind == "VAR_SET_VALUE" else None
-    setting = Setting(name, values, local, constant=values is not None and not local)
+    setting = Setting(name, values, local, constant=values is not None)
     if name in _TRANSACTION_SETTINGS:
         # The value is compared as PostgreSQL does, without regard to case.
         committed = values is not None and [value.lower() for value in values] == _READ_COMMITTED
@@ -143,6 +145,61 @@ def _constants(arguments: list[Node] | None) -> tuple[str, ...] | None:
             if key != "location":
                 values.append(str(inner.get(key, "")) if type(inner) is dict else "")
     return tuple(values) if values else None
+
+
+_ONLY_VALUES = frozenset(("targetList", "limitOption", "op"))
+_ONLY_ARGUMENTS = frozenset(("funcname", "args", "funcformat", "location"))
+
+
+def assigned(select: Node) -> tuple[Setting, ...]:
+    """What a SELECT sets by set_config, if it does nothing else and all of it is constant.
+
+    Parameters count as constants: who remembers what it leads to knows their values.
+    """
+    if not _ONLY_VALUES.issuperset(select):
+        return ()
+    found = []
+    for item in select.get("targetList", ()):
+        call = item["ResTarget"].get("val", {}).get("FuncCall")
+        setting = None if call is None else _set_config(call)
+        if setting is None:
+            return ()
+        found.append(setting)
+    return tuple(found)
+
+
+def _set_config(call: Node) -> Setting | None:
+    names, arguments = call["funcname"], call.get("args", ())
+    if not _ONLY_ARGUMENTS.issuperset(call) or len(arguments) != 3:
+        return None
+    if [name["String"]["sval"] for name in names][-2:] not in _SET_CONFIG:
+        return None
+    name, local = text_of(arguments[0]), _boolean(arguments[2])
+    if name is None or local is None or not _is_constant(arguments[1]):
+        return None
+    return Setting(name, None, local, constant=True)
+
+
+_SET_CONFIG = (["set_config"], ["pg_catalog", "set_config"])
+
+
+def _boolean(node: Node) -> bool | None:
+    """Whether a literal is true; None where that is not obvious."""
+    constant = node.get("A_Const", {})
+    if "boolval" in constant:
+        return bool(constant["boolval"].get("boolval", False))
+    word = constant.get("sval", {}).get("sval", "")
+    return {"t": True, "true": True, "f": False, "false": False}.get(word)
+
+
+def _is_constant(node: Node) -> bool:
+    """Whether this is a literal or a parameter, perhaps cast to types that know no clock."""
+    while "TypeCast" in node:
+        names = node["TypeCast"]["typeName"].get("names", ())
+        if not names or names[-1]["String"]["sval"] not in PLAIN_TYPES:
+            return False
+        node = node["TypeCast"]["arg"]
+    return "A_Const" in node or "ParamRef" in node
 
 
 def _discard(tag: str, body: Node) -> Facts:

@@ -80,7 +80,7 @@ _BETWEEN = {
 }
 _EVENTS = {"CMD_INSERT": "i", "CMD_UPDATE": "u", "CMD_DELETE": "d", "CMD_NOTHING": ""}
 # Types whose input reads neither clock nor catalog; casts to them need no second look.
-_PLAIN_TYPES = frozenset(
+PLAIN_TYPES = frozenset(
     "bool int2 int4 int8 float4 float8 numeric text varchar bpchar uuid json jsonb bytea "
     "interval bit varbit".split()
 )
@@ -100,6 +100,7 @@ class Walker:
         self.derived: dict[str, Shape] = {}
         self.open_columns = False
         self.value_function = Reason.NONE
+        self.asks: set[str] = set()
         self.clock_literal = False
         self.time_zoned = False
         self.unsupported = ""
@@ -127,6 +128,7 @@ class Walker:
             derived=self.derived,
             open_columns=self.open_columns,
             value_function=self.value_function,
+            asks=frozenset(self.asks),
             clock_literal=self.clock_literal,
             time_zoned=self.time_zoned,
             unsupported=self.unsupported,
@@ -369,9 +371,7 @@ class Walker:
         count = len(arguments)
         if body.get("agg_within_group"):
             count += len(body.get("agg_order", ()))
-        literal = None
-        if arguments and "A_Const" in arguments[0]:
-            literal = arguments[0]["A_Const"].get("sval", {}).get("sval")
+        literal = text_of(arguments[0]) if arguments else None
         self.calls.add(Call(name, count, body.get("func_variadic", False), literal))
         if name.name == "timezone" and any("ParamRef" in value for value in arguments[-1:]):
             self.time_zoned = True  # AT LOCAL gives no zone
@@ -389,7 +389,7 @@ class Walker:
     def cast_to(self, type_name: Node, shape: Shape | None) -> None:
         """A value of this shape becomes one of a type."""
         name = self._type(type_name)
-        if name is not None and not (name.name in _PLAIN_TYPES and shape is None):
+        if name is not None and not (name.name in PLAIN_TYPES and shape is None):
             self.casts.append(Cast(name, shape))
 
     def _type(self, body: Node) -> Name | None:
@@ -419,8 +419,10 @@ class Walker:
         self._nested(body.get("subselect"))
 
     def _value_function(self, body: Node) -> None:
-        clock = body["op"].startswith(_CLOCK_VALUES)
-        self.value_function = Reason.CLOCK if clock else Reason.SESSION_FUNCTION
+        if body["op"].startswith(_CLOCK_VALUES):
+            self.value_function = Reason.CLOCK
+        else:
+            self.asks.add(body["op"].removeprefix("SVFOP_").lower())
 
     # Data-modifying statements, on top or in a common table expression.
 
@@ -482,6 +484,22 @@ _METHODS: dict[str, Callable[[Walker, Any], Any]] = {
     "SQLValueFunction": Walker._value_function,
     **HANDLERS,
 }
+
+
+def text_of(node: Node) -> str | None:
+    """The text that a string literal is, or one that is cast to text; None for others."""
+    cast = node.get("TypeCast")
+    if cast is not None:
+        names = cast["typeName"].get("names", ())
+        if not names or _name(names) not in _TEXT or "arrayBounds" in cast["typeName"]:
+            return None
+        node = cast["arg"]
+    constant = node.get("A_Const", {})
+    text: str | None = constant["sval"].get("sval", "") if "sval" in constant else None
+    return text
+
+
+_TEXT = (Name(None, "text"), Name("pg_catalog", "text"))
 
 
 def _name(parts: list[Node]) -> Name:

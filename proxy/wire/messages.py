@@ -19,6 +19,7 @@ PARSE_COMPLETE = b"1\x00\x00\x00\x04"
 BIND_COMPLETE = b"2\x00\x00\x00\x04"
 CLOSE_COMPLETE = b"3\x00\x00\x00\x04"
 NO_DATA = b"n\x00\x00\x00\x04"
+PORTAL_SUSPENDED = b"s\x00\x00\x00\x04"
 READY = {status: b"Z\x00\x00\x00\x05" + status for status in (b"I", b"T", b"E")}
 READY_IDLE = READY[b"I"]
 READY_BLOCK = READY[b"T"]

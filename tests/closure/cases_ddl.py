@@ -164,10 +164,6 @@ PRIVILEGES = [
     ddl("membership_revoked", "REVOKE carol FROM bob", setup="GRANT SELECT ON {s}.t TO carol", role="bob", undo=("GRANT carol TO bob",), hit_after=False, why="refused"),
     ddl("role_not_inheriting", "ALTER ROLE bob NOINHERIT", "REVOKE carol FROM bob", "GRANT carol TO bob", setup="GRANT SELECT ON {s}.t TO carol", role="bob", undo=("ALTER ROLE bob INHERIT", "REVOKE carol FROM bob", "GRANT carol TO bob"), hit_after=False, why="refused"),
     ddl("reassigned", "REASSIGN OWNED BY carol TO alice", setup="CREATE TABLE {s}.r AS SELECT 1 AS id; ALTER TABLE {s}.r OWNER TO carol", reads=("SELECT * FROM {s}.r",), role="bob", undo=("ALTER TABLE {s}.r OWNER TO carol",), hit_after=False, why="refused"),
-    ddl("row_security_enabled", ALT + "ENABLE ROW LEVEL SECURITY", setup=GRANTED, role="alice", undo=(ALT + "DISABLE ROW LEVEL SECURITY",), hit_after=False, why="row-level security"),
-    ddl("row_security_forced", ALT + "ENABLE ROW LEVEL SECURITY", ALT + "FORCE ROW LEVEL SECURITY", setup="ALTER TABLE {s}.t OWNER TO alice", role="alice", undo=(ALT + "DISABLE ROW LEVEL SECURITY", ALT + "NO FORCE ROW LEVEL SECURITY"), hit_after=False, why="row-level security"),
-    ddl("policy_replaced", "ALTER POLICY p ON {s}.t USING (id = {n})", setup=GRANTED + "ALTER TABLE {s}.t ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON {s}.t USING (true)", role="alice", cacheable=False, hit_after=False, why="row-level security"),
-    ddl("policy_made", "CREATE POLICY p{n} ON {s}.t USING (id = {n})", setup=GRANTED + "ALTER TABLE {s}.t ENABLE ROW LEVEL SECURITY", role="alice", cacheable=False, hit_after=False, why="row-level security"),
     ddl("policy_made_before_it_is_enabled", "CREATE POLICY p{n} ON {s}.t USING (id = {n})", setup=GRANTED, role="alice", changes=False),
     ddl("role_setting", "ALTER ROLE alice SET my.own = '{n}'", setup=GRANTED, role="alice", changes=False, undo=("ALTER ROLE alice RESET my.own",)),
 ]

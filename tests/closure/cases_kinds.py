@@ -27,8 +27,6 @@ KINDS = [
     never("statistics", "SELECT n_live_tup >= 0, (SELECT sum(v) FROM {s}.t) FROM pg_stat_user_tables WHERE relname = 't' AND schemaname = '{s}'", UPD, why="statistics move by themselves"),
     never("privilege_function", "SELECT has_table_privilege('alice', '{s}.t', 'SELECT')", "GRANT SELECT ON {s}.t TO alice", undo=("REVOKE SELECT ON {s}.t FROM alice",), why="it looks into a catalog"),
     never("size_function", "SELECT pg_relation_size('{s}.t') > 0, sum(v) FROM {s}.t", UPD, why="it looks at files"),
-    never("row_security", T, UPD, setup="ALTER TABLE {s}.t ENABLE ROW LEVEL SECURITY; GRANT SELECT ON {s}.t TO alice; CREATE POLICY p ON {s}.t USING (id < 4)", role="alice", why="row-level security"),
-    never("row_security_of_superuser", T, UPD, setup="ALTER TABLE {s}.t ENABLE ROW LEVEL SECURITY", why="row-level security"),
     never("temporary_own", "SELECT id + 0 FROM tmp ORDER BY 1", UPD, session=("CREATE TEMP TABLE tmp (id int)",), changes=False, why="temporary"),
     never("temporary_hides", "SELECT id + 0 FROM u ORDER BY 1", "UPDATE {s}.u SET v = v + 1", session=("SET search_path = {s}", "CREATE TEMP TABLE u AS SELECT 0 AS id"), changes=False, why="temporary"),
     idle("temporary_of_others", "CREATE TEMP TABLE tmp (id int)", "INSERT INTO tmp VALUES (1)", "DROP TABLE tmp", kept=False, stays=False, ddl=True, why="CREATE and DROP are DDL, whatever they make"),

@@ -42,11 +42,11 @@ VIEWS = [
     write("view_merge", "MERGE INTO {s}.vw USING {s}.u ON vw.id = u.id WHEN MATCHED THEN UPDATE SET v = vw.v + 1", setup=VIEW, since=17),
     write("view_writes_where_subquery", "UPDATE {s}.vw SET v = v + 1", setup="CREATE VIEW {s}.vw AS SELECT * FROM {s}.t WHERE id IN (SELECT id FROM {s}.u)", reads=(T, U)),
     never("view_clock", VW, UPD, setup="CREATE VIEW {s}.vw AS SELECT id, v, now() > '2020-01-01' AS c FROM {s}.t", why="the clock"),
-    never("view_current_user", VW, UPD, setup="CREATE VIEW {s}.vw AS SELECT id, v, current_user FROM {s}.t", why="asks for the session"),
+    write("view_current_user", UPD, setup="CREATE VIEW {s}.vw AS SELECT id, v, current_user FROM {s}.t", reads=(VW,)),
     never("view_random", "SELECT id FROM {s}.vw ORDER BY id", "DELETE FROM {s}.t WHERE id = {n}", setup="CREATE VIEW {s}.vw AS SELECT id, random() FROM {s}.t", why="a volatile function, even where it is not selected"),
     never("view_text_to_date", VW, UPD, setup="CREATE VIEW {s}.vw AS SELECT id, v, ('2024-01-0' || id % 9)::date FROM {s}.t", why="text that is cast to a date may say now"),
     never("view_catalog", "SELECT * FROM {s}.vw", UPD, setup="CREATE VIEW {s}.vw AS SELECT count(*) FROM pg_am", changes=False, why="a catalog"),
-    never("view_row_security", VW, UPD, setup=VIEW + "ALTER TABLE {s}.t ENABLE ROW LEVEL SECURITY", why="row-level security"),
+    write("view_row_security", UPD, setup=VIEW + "ALTER TABLE {s}.t ENABLE ROW LEVEL SECURITY", reads=(VW,)),
     never("view_of_unlogged", "SELECT * FROM {s}.vw ORDER BY id", "INSERT INTO {s}.ul VALUES ({n})", setup="CREATE UNLOGGED TABLE {s}.ul (id int); CREATE VIEW {s}.vw AS SELECT * FROM {s}.ul", why="unlogged"),
 ]
 

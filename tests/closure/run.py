@@ -170,6 +170,8 @@ class Run:
             self.until_all_hit("before the act")
         else:
             self.never_hit()
+        # A read by the name of a setting is the reason why all sessions are asked anew.
+        self.until_calm()
         return self.compare("when it is warm")
 
     def session(self, name: str) -> Speaker:

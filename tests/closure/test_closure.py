@@ -12,6 +12,7 @@ from tests.closure import cases_read
 from tests.closure.case import BASE, UNRELATED_TABLE, Case
 from tests.closure.cases_ddl import DDL
 from tests.closure.cases_function import FUNCTIONS
+from tests.closure.cases_identity import DOMAINS, IDENTITY, RIGHTS
 from tests.closure.cases_kinds import APART, KINDS
 from tests.closure.cases_reach import REACH
 from tests.closure.cases_read import READS
@@ -26,9 +27,10 @@ GROUPS = {
     "write": WRITES,
     "reach": REACH,
     "function": FUNCTIONS,
-    "ddl": DDL,
+    "ddl": DDL + RIGHTS,
     "kinds": KINDS,
-    "apart": APART,
+    "identity": IDENTITY,
+    "apart": APART + DOMAINS,
 }
 CASES = [case for group in GROUPS.values() for case in group]
 SHARED = {cases_read.HOME: cases_read.SCHEMA}

@@ -14,10 +14,11 @@ from __future__ import annotations
 from tests.mutations import of_answers as _of_answers
 from tests.mutations import of_fences as _of_fences
 from tests.mutations import of_server as _of_server
+from tests.mutations import of_sessions as _of_sessions
 from tests.mutations.entry import MUTATIONS, Mutation
 
 __all__ = ["MUTATIONS", "Mutation", "apply"]
-_MODULES = (_of_fences, _of_answers, _of_server)
+_MODULES = (_of_fences, _of_answers, _of_server, _of_sessions)
 
 
 def apply(name: str) -> None:

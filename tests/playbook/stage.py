@@ -201,6 +201,7 @@ class Player:
         *,
         temporary: str = "f",
         isolation: str = "read committed",
+        custom: str = "",
         statements: str | None = None,
     ) -> bytes:
         more = () if statements is None else (statements,)
@@ -222,11 +223,12 @@ class Player:
             "10",
             self.mighty,
             self.resets,
+            custom,
             *more,
         )
 
     def probed(self, **changes: str) -> None:
-        """PostgreSQL answers the probe that is on its way."""
+        """PostgreSQL answers the probe that is on its way, and what waited for that goes on."""
         self.server(
             messages.PARSE_COMPLETE
             + messages.BIND_COMPLETE
@@ -235,6 +237,8 @@ class Player:
             + messages.CLOSE_COMPLETE * 2
             + ready()
         )
+        if self.waiting and self.summoned:
+            self.wake()
 
     def client(self, data: bytes) -> None:
         self.session.from_client(data, self.now)

@@ -188,21 +188,11 @@ def test_a_portal_of_a_hit_exists_when_it_is_asked_for(shared: Engine) -> None:
     player.expect("C< C SELECT 0\nC< Z T")
 
 
-def test_row_limits_and_named_portals_are_forwarded(shared: Engine) -> None:
+def test_several_executes_in_one_batch_are_forwarded(shared: Engine) -> None:
     player = Player(shared)
     fill(player)
-    limited = (
-        messages.parse(b"", READ)
-        + bind(b"1")
-        + messages.message(b"E", b"\0\0\0\0\x01")
-        + messages.SYNC
-    )
-    suspended = PARSED + BOUND + row("a") + messages.message(b"s") + ready()
-    fill(player, limited, suspended)
-    named = (
-        messages.parse(b"", READ) + bind(b"1", portal=b"c") + messages.execute(b"c") + messages.SYNC
-    )
-    fill(player, named, PARSED + BOUND + ROWS + ready())
+    several = messages.parse(b"", READ) + bind(b"1") + EXECUTE + EXECUTE + messages.SYNC
+    fill(player, several, PARSED + BOUND + ROWS + complete("SELECT 0") + ready())
     assert shared.statistics.statements["bypass", "portal"] == 2
 
 
@@ -373,6 +363,8 @@ def test_a_batch_behind_a_probe_keeps_its_own_reply(shared: Engine) -> None:
     player.server(complete("SET") + ready())
     player.clear()
     player.client(request())
+    assert player.waiting
+    player.wake(late=True)
     _, to_server = player.clear()
     assert to_server.endswith(request())
     assert len(player.session.pending) == 2
@@ -520,12 +512,21 @@ def test_a_statement_prepared_with_flush_fills_and_hits(shared: Engine) -> None:
     one, two = Player(shared, 1), Player(shared, 2)
     prepared_with_flush(one)
     fill(one, execution, BOUND + ROWS + ready())
-    prepared_with_flush(two)
-    two.client(execution)
-    assert two.clear() == (BOUND + ROWS + ready(), messages.SYNC)
-    two.server(ready())
-    assert two.clear() == (b"", b"")
-    hit(two, execution, BOUND + ROWS + ready())
+    # Another text: the description of this one is known.
+    text = READ + b" "
+    two.client(messages.parse(b"s", text) + messages.message(b"D", b"Ss\0") + FLUSH)
+    two.server(PARSED + messages.message(b"t", bytes(2)) + description("x"))
+    two.clear()
+    fill(two, execution, BOUND + ROWS + ready())
+    three = Player(shared, 3)
+    three.client(messages.parse(b"s", text) + FLUSH)
+    three.server(PARSED)
+    three.clear()
+    three.client(execution)
+    assert three.clear() == (BOUND + ROWS + ready(), messages.SYNC)
+    three.server(ready())
+    assert three.clear() == (b"", b"")
+    hit(three, execution, BOUND + ROWS + ready())
 
 
 def test_a_bind_before_flush_hits_nothing(shared: Engine) -> None:
@@ -552,18 +553,18 @@ def test_statements_prepared_while_the_catalog_loads_hit_later() -> None:
     execution = bind(b"1", b"s") + EXECUTE + messages.SYNC
     reply = BOUND + ROWS + ready()
     fill(player, execution, reply)
+    fill(player, execution, reply)
     shared.install("shop", shop())
     shell = shared.shell
     assert isinstance(shell, Shell)
     shell.finish()
     player.client(execution)
-    assert len(player.session.pending) == 2
+    assert player.waiting
     player.clear()
     player.probed(statements=json.dumps({"s": md5(READ).hexdigest()}))
+    assert player.clear() == (b"", execution)
     player.server(reply)
     player.clear()
-    shell.finish()
-    fill(player, execution, reply)
     hit(player, execution, reply)
 
 
@@ -581,6 +582,7 @@ def test_a_suspect_statement_is_verified_by_the_probe_in_front(shared: Engine, s
     shell.finish()
     player.session.statements_since_probe = 100
     player.client(bind(b"1", b"s") + EXECUTE + messages.SYNC)
+    player.wake(late=True)
     assert any((0, 0) in fence.granules for fence in shared.board.fences)
     player.clear()
     text = READ if same else b"other"

@@ -43,7 +43,7 @@ def ask(player: Player, text: str) -> str:
     before = dict(statements)
     player.query(text)
     while player.session.pending:
-        if player.session.pending[0].probe_epoch is not None:
+        if player.session.pending[0].probe_state is not None:
             player.probed()
         else:
             player.server(answer("1"))
@@ -91,7 +91,12 @@ def test_a_function_that_runs_while_the_settings_are_asked_for(engine: Engine) -
     player.query(SET)
     player.server(complete("SET") + ready())
     player.settings = "tokyo"
-    assert ask(player, READ) == Reason.SESSION_UNKNOWN
+    player.query(READ)
+    player.wake(late=True)
+    player.clear()
+    player.probed()
+    player.server(answer("1"))
+    player.clear()
     assert ask(player, READ) == Reason.NOT_CACHED
     assert ask(player, READ) == "hit"
 
@@ -111,7 +116,7 @@ def test_code_that_has_changed_since(engine: Engine) -> None:
     player = Player(engine, 1)
     assert ask(player, READ) == Reason.NOT_CACHED
     engine.install("shop", catalog(fingerprint="another", code="another"))
-    assert ask(player, PLAIN) == Reason.SESSION_UNKNOWN
+    assert ask(player, PLAIN) == Reason.NOT_CACHED
     assert ask(player, READ) == Reason.FUNCTIONS_STALE
     assert ask(Player(engine, 2), READ) == Reason.NOT_CACHED
 
@@ -132,7 +137,6 @@ def test_a_call_that_waits_for_the_search_path(engine: Engine) -> None:
     assert not engine.board.fences
     player.clear()
     player.probed()
-    player.wake()
     player.expect(f"S< Q {READ}")
     player.server(answer("1"))
     player.clear()
@@ -286,3 +290,11 @@ def test_what_was_planned_under_a_schema_that_was_rolled_back(engine: Engine, dd
     player.clear()
     ask(player, "SELECT 1")
     assert ask(player, READ) == (Reason.FUNCTIONS_STALE if ddl else Reason.NOT_CACHED)
+
+
+def test_functions_of_reads_that_are_not_to_be_cached(engine: Engine) -> None:
+    """They run, and the session keeps their plans all the same."""
+    player = Player(engine, 1)
+    assert ask(player, f"/* howdah: off */ {READ}") == Reason.HINT_OFF
+    change_settings(player, "tokyo")
+    assert ask(player, READ) == Reason.FUNCTIONS_STALE

@@ -320,21 +320,20 @@ def test_set_is_learned_and_a_refused_one_changes_nothing(shared: Engine) -> Non
     one.clear()
     one.query(READ)
     one.expect(
-        f"""
+        """
         S< P probe
         S< B howdah probe howdah probe
         S< E howdah probe
         S< C Phowdah probe
         S< C Showdah probe
         S< S
-        S< Q {READ}
         """
     )
     one.settings = "UTC"
     one.probed()
+    one.expect(f"S< Q {READ}")
     one.server(answer("u"))
     one.clear()
-    fill(one, value="u")
     hit(one, value="u")
     two = Player(shared, 2)
     hit(two)

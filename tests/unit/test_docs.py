@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "config"
 DOCUMENTS = [
     *("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "config/README.md"),
-    *("docs/consistency.md", "docs/mutations.md", "docs/cacheable.md"),
+    *("docs/consistency.md", "docs/mutations.md", "docs/cacheable.md", "docs/orm.md"),
 ]
 
 

@@ -88,3 +88,53 @@ def test_an_aborted_write_in_between_does_not(board: LocalBoard, store: Store) -
     board.down(board.up(((5, 1),), Reason.FENCED, "w", 0.0), undone=True)
     feed(one, ("T", b"d"), ("C", b"c"))
     assert one.admit(board, store, 1.0) is not None
+
+
+ROW, ROWS_OF_ONE = ("D", b"a"), ("C", b"SELECT 1\0")
+
+
+def test_a_limited_answer_is_whole_if_the_portal_ends_there(
+    board: LocalBoard, store: Store
+) -> None:
+    target = fill(board)
+    target.rows = 1
+    feed(target, ROW, ("s", b""))
+    target.beyond(0x43)
+    entry = target.admit(board, store, 1.0)
+    assert entry is not None
+    assert entry.body.endswith(b"C\x00\x00\x00\x0dSELECT 1\x00")
+
+
+def test_a_limited_answer_that_ends_by_itself(board: LocalBoard, store: Store) -> None:
+    target = fill(board)
+    target.rows = 2
+    feed(target, ROW, ROWS_OF_ONE)
+    target.beyond(0x43)
+    entry = target.admit(board, store, 1.0)
+    assert entry is not None
+    assert entry.body.count(b"SELECT") == 1
+
+
+@pytest.mark.parametrize(
+    ("kinds", "cause"), [("D", "row_limit"), ("Ds", "row_limit"), ("E", "error"), ("NC", "notice")]
+)
+def test_what_comes_behind_the_limit_rejects(
+    board: LocalBoard, store: Store, kinds: str, cause: str
+) -> None:
+    target = fill(board)
+    target.rows = 1
+    feed(target, ROW, ("s", b""))
+    for kind in kinds:
+        target.beyond(ord(kind))
+    assert target.admit(board, store, 1.0) is None
+    assert target.rejected == cause
+
+
+def test_a_limited_answer_without_the_proof_is_not_admitted(
+    board: LocalBoard, store: Store
+) -> None:
+    target = fill(board)
+    target.rows = 1
+    feed(target, ROW, ("s", b""))
+    assert target.admit(board, store, 1.0) is None
+    assert target.rejected == "incomplete"

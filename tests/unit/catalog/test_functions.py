@@ -160,7 +160,7 @@ CALLED = {
     "select gives(note) from t": Reason.CLOCK_CAST,
     "select zones(tm) from t": Reason.CLOCK,
     "select rolls(), id from t": Reason.VOLATILE_FUNCTION,
-    "select asks(), id from t": Reason.SESSION_FUNCTION,
+    "select asks(), id from t": "reads t",
     "select sets(note) from t": Reason.SETTING,
     "select locks()": Reason.LOCKING_CLAUSE,
     "select of_catalog()": Reason.SYSTEM_CATALOG,
@@ -266,7 +266,6 @@ async def test_functions(each_postgres):
     catalog = await catalog_of(each_postgres, TABLES, FUNCTIONS)
     check(catalog, CALLED)
     for text, expected in (
-        ("select sets(note) from t", {"SETTINGS"}),
         ("select sets_path()", {"SETTINGS", "PATH"}),
         ("select locks()", {"LOCKS"}),
         ("select notifies() from t", set()),
@@ -276,6 +275,10 @@ async def test_functions(each_postgres):
     ):
         assert flags(plan(text, catalog=catalog)) >= expected, text
     assert "MAY_COMMIT" not in flags(plan("call in_sql(1)", catalog=catalog))
+    # Nobody depends on x.y, unless it is watched.
+    assert flags(plan("select sets(note) from t", catalog=catalog)) == set()
+    found = plan("select sets(note) from t", catalog=catalog, watched=frozenset(("x.y",)))
+    assert flags(found) == {"SETTINGS", "CUSTOM"}
 
 
 async def test_bodies_of_begin_atomic(each_postgres):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from proxy.catalog.build import build
 from proxy.catalog.rows import FunctionRow, TypeRow, fingerprint
-from proxy.catalog.snapshot import Effect
+from proxy.catalog.snapshot import Effect, Label
 from proxy.reasons import Reason
 from tests.unit.catalog.sample import FUNCTIONS, PATH, RELATIONS, SAMPLE, TYPES, sample_rows
 
@@ -82,7 +82,7 @@ def test_hstore_reads_words_into_rows_whatever_its_label():
         ]
     )
     (function,) = build(rows).find_functions("public", "populate_record", PATH)
-    assert function.label == (Effect.HARMLESS, Reason.STABLE_FUNCTION, False, False)
+    assert function.label == Label(Effect.HARMLESS, Reason.STABLE_FUNCTION)
 
 
 def test_fingerprints():

@@ -48,8 +48,9 @@ def test_a_plain_query_is_what_it_names():
         # SQLValueFunctionOp: CURRENT_DATE, LOCALTIMESTAMP(n), CURRENT_ROLE, CURRENT_SCHEMA.
         (tree("SQLVALUEFUNCTION", values=(0,)), Reason.CLOCK),
         (tree("SQLVALUEFUNCTION", values=(8,)), Reason.CLOCK),
-        (tree("SQLVALUEFUNCTION", values=(9,)), Reason.SESSION_FUNCTION),
-        (tree("SQLVALUEFUNCTION", values=(14,)), Reason.SESSION_FUNCTION),
+        (tree("SQLVALUEFUNCTION", values=(9,)), Reason.NONE),
+        (tree("SQLVALUEFUNCTION", values=(14,)), Reason.NONE),
+        (tree("SQLVALUEFUNCTION", values=(10, 15)), Reason.SESSION_FUNCTION),
         (tree("COERCEVIAIO", texts=(CLOCKED,)), Reason.CLOCK_CAST),
         (tree("COERCEVIAIO", texts=(INT,)), Reason.NONE),
     ],
@@ -129,3 +130,43 @@ def test_older_versions_name_a_view_in_its_own_query():
     relation = build(rows).relation("public", "plain_view")
     assert relation is not None
     assert relation.tree == Tree((), (30001,))
+
+
+def stored(text, length=None, order="little"):
+    """The bytes of a text constant, as outfuncs.c writes them on a machine of that order."""
+    whole = len(text.encode()) + 4 if length is None else length
+    header = (whole << 2 if order == "little" else whole).to_bytes(4, order)
+    return " ".join(str(byte - 256 if byte > 127 else byte) for byte in header + text.encode())
+
+
+CALLS = (7, 2077, 3294)
+
+
+@pytest.mark.parametrize(
+    ("settings", "names", "functions"),
+    [
+        ((stored("App.X"), stored("app.y")), ("app.x", "app.y"), (7,)),
+        ((stored("app.x", order="big"),), ("app.x",), (7,)),
+        ((stored(""),), ("",), (7,)),
+        # Calls whose setting is not known are judged as functions.
+        ((None,), (), CALLS),
+        ((stored("app.x"), None), ("app.x",), CALLS),
+        ((stored("app.\u00e9"),), (), CALLS),
+        ((stored("app.x", length=70),), (), CALLS),
+        (("36 0 0",), (), CALLS),
+    ],
+)
+def test_names_of_settings(settings, names, functions):
+    row = ExpressionRow(1, "v", False, CALLS, settings=settings)
+    found = tree_of(row, lambda oid: Reason.NONE, False)
+    assert (found.settings, found.functions, found.asks) == (names, functions, True)
+    assert not found.schema
+
+
+@pytest.mark.parametrize(
+    ("values", "asks", "schema"),
+    [((0, 8), False, False), ((9,), True, False), ((13,), True, False), ((14, 3), True, True)],
+)
+def test_who_and_where(values, asks, schema):
+    found = tree("SQLVALUEFUNCTION", values=values)
+    assert (found.asks, found.schema) == (asks, schema)

@@ -19,8 +19,10 @@ def plan(
     catalog: CatalogSnapshot | None = SAMPLE,
     path: tuple[str, ...] | None = PATH,
     rules=NO_RULES,
+    watched: frozenset[str] = frozenset(),
 ) -> Plan:
-    return decide(analyse(text), Situation("shop", "alice", path, catalog, rules))
+    situation = Situation("shop", "alice", path, catalog, rules, watched=watched)
+    return decide(analyse(text), situation)
 
 
 def flags(plan: Plan) -> set[str]:

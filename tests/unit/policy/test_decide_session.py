@@ -84,12 +84,18 @@ SETTINGS = {
     "set time zone local": {"SETTINGS"},
     "set datestyle to iso, mdy": {"SETTINGS", "SET_CONSTANT"},
     "set names 'utf8'": {"SETTINGS", "SET_CONSTANT"},
-    "set app.user_id = '5'": {"SETTINGS", "SET_CONSTANT"},
-    "set local app.user_id = '5'": {"SETTINGS"},
+    "set app.user_id = '5'": set(),
+    "set local app.user_id = '5'": set(),
+    "reset app.user_id": set(),
+    # They belong to a library, or to nobody that is known.
+    "set plpgsql.variable_conflict = error": {"SETTINGS", "SET_CONSTANT"},
+    "set hnsw.ef_search = 100": {"SETTINGS", "SET_CONSTANT"},
+    'set "app.\u212a" = 5': {"SETTINGS", "SET_CONSTANT"},
     "set row_security = off": {"SETTINGS", "SET_CONSTANT"},
     "set search_path to a, b": {"SETTINGS", "PATH", "SET_CONSTANT"},
     "set SEARCH_PATH to a": {"SETTINGS", "PATH", "SET_CONSTANT"},
-    "set local search_path to a": {"SETTINGS", "PATH"},
+    "set local search_path to a": {"SETTINGS", "PATH", "SET_CONSTANT", "LOCAL"},
+    "set local timezone to default": {"SETTINGS", "LOCAL"},
     "set schema 'x'": {"SETTINGS", "PATH", "SET_CONSTANT"},
     "set role bob": {"SETTINGS", "PATH", "SET_CONSTANT"},
     "set role none": {"SETTINGS", "PATH", "SET_CONSTANT"},
@@ -116,15 +122,43 @@ def test_settings(text):
 
 
 SET_CONFIG = {
-    "select set_config('timezone', 'UTC', false)": {"SETTINGS"},
+    "select set_config('timezone', 'UTC', false)": {"SETTINGS", "SET_CONSTANT"},
+    "select set_config('timezone', 'UTC', 't') as tz": {"SETTINGS", "SET_CONSTANT", "LOCAL"},
+    "select set_config('timezone', 'UTC', $1)": {"SETTINGS"},
+    "select set_config('timezone', $1, 1 = 1)": {"SETTINGS"},
+    "select set_config('timezone', id::text, true) from a": {"SETTINGS"},
+    "select set_config('timezone', 'UTC', true) where true": {"SETTINGS"},
+    "select set_config('timezone', 'UTC', true), 1": {"SETTINGS"},
+    "select set_config('timezone', lower('UTC'), true)": {"SETTINGS"},
+    "select set_config('timezone', $1::int::text, true)": {"SETTINGS", "SET_CONSTANT", "LOCAL"},
+    "select set_config('timezone', $1::date::text, true)": {"SETTINGS"},
+    "select set_config('timezone', $1::mood, true)": {"SETTINGS"},
+    "select set_config('transaction_isolation', 'serializable', true)": {"SETTINGS", "ISOLATION"},
+    "select set_config('a.b', $1, true)": set(),
+    "select set_config('a.b', $1, true), set_config('timezone', $2, false)": {
+        "SETTINGS",
+        "SET_CONSTANT",
+    },
+    "select set_config('timezone', $2, false), set_config('xmloption', 'content', true)": {
+        "SETTINGS",
+        "SET_CONSTANT",
+    },
+    "declare c cursor for select set_config('timezone', 'UTC', true)": {"SETTINGS", "OPAQUE"},
+    "explain select set_config('timezone', 'UTC', true)": {"SETTINGS", "SET_CONSTANT", "LOCAL"},
     "select set_config('Application_Name', 'x', false)": set(),
-    "select pg_catalog.set_config('search_path', '', false)": {"SETTINGS", "PATH"},
-    "select set_config('role', $1, true)": {"SETTINGS", "PATH"},
+    "select pg_catalog.set_config('search_path', '', false)": {
+        "SETTINGS",
+        "PATH",
+        "SET_CONSTANT",
+    },
+    "select set_config('role', $1, true)": {"SETTINGS", "PATH", "SET_CONSTANT", "LOCAL"},
     "select set_config($1, $2, true)": {"SETTINGS", "PATH"},
     "select set_config(name, 'x', true) from a": {"SETTINGS", "PATH"},
     "select set_config('a.b', $1, true), set_config('session_authorization', $2, true)": {
         "SETTINGS",
         "PATH",
+        "SET_CONSTANT",
+        "LOCAL",
     },
 }
 
@@ -133,7 +167,61 @@ SET_CONFIG = {
 def test_set_config(text):
     found = plan(text)
     assert flags(found) == SET_CONFIG[text]
-    assert (found.kind, found.reason, found.closure) == (Kind.BYPASS, Reason.SETTING, NOTHING)
+    assert (found.kind, found.closure) == (Kind.BYPASS, NOTHING)
+    assert found.reason in (Reason.SETTING, Reason.CURSOR, Reason.EXPLAIN)
+
+
+CUSTOM = {"SETTINGS", "CUSTOM"}
+WATCHED = {
+    "set app.user_id = '5'": {*CUSTOM, "SET_CONSTANT"},
+    "set App.User_ID = 5": {*CUSTOM, "SET_CONSTANT"},
+    "set local app.user_id = '5'": {*CUSTOM, "SET_CONSTANT", "LOCAL"},
+    "reset app.user_id": CUSTOM,
+    "set local app.user_id to default": {*CUSTOM, "LOCAL"},
+    "set work_mem = '1MB'": {*CUSTOM, "SET_CONSTANT"},
+    "reset work_mem": CUSTOM,
+    "set app.other = '5'": set(),
+    "reset all": {"SETTINGS", "PATH", "RESET_ALL"},
+    "select set_config('app.user_id', $1, true)": {*CUSTOM, "SET_CONSTANT", "LOCAL"},
+    "select set_config('app.user_id', $1, true), set_config('app.other', $2, false)": {
+        *CUSTOM,
+        "SET_CONSTANT",
+        "LOCAL",
+    },
+    "select set_config('app.user_id', $1, true), set_config('work_mem', '1MB', false)": {
+        *CUSTOM,
+        "SET_CONSTANT",
+    },
+    "select set_config('app.user_id', $1, true), set_config('timezone', 'UTC', true)": {
+        "SETTINGS",
+        "SET_CONSTANT",
+        "LOCAL",
+    },
+    "select set_config('app.user_id', name, true) from a": CUSTOM,
+    "select set_config($1, 'x', true)": {"SETTINGS", "PATH"},
+    "set app.user_id = 5; set local app.user_id = 6": {*CUSTOM, "SEVERAL", "SET_CONSTANT"},
+    "set app.user_id = 5; set timezone = 'UTC'": {"SETTINGS", "SEVERAL", "SET_CONSTANT"},
+    "set local app.user_id = 5; select id from a": {*CUSTOM, "SEVERAL", "SET_CONSTANT", "LOCAL"},
+    "set local app.user_id = 5; set local app.user_id to default": {*CUSTOM, "SEVERAL", "LOCAL"},
+    "set app.user_id = 5; discard all": {"SETTINGS", "SEVERAL", "PATH", "STATEMENTS"},
+}
+
+
+@pytest.mark.parametrize("text", WATCHED)
+def test_settings_that_something_depends_on(text):
+    assert flags(plan(text, watched=frozenset(("app.user_id", "work_mem")))) == WATCHED[text]
+
+
+def test_without_a_catalog_any_setting_with_a_dot_may_be_a_library_s():
+    for text in ("set app.user_id = '5'", "set local app.user_id = '5'"):
+        assert "SETTINGS" in flags(plan(text, catalog=None))
+        assert "CUSTOM" not in flags(plan(text, catalog=None))
+
+
+def test_what_executing_a_statement_sets_is_not_told_by_its_name():
+    found = plan("prepare p as select set_config('timezone', 'UTC', true)").prepared
+    assert found is not None
+    assert flags(found) == {"SETTINGS", "LOCAL"}
 
 
 STATEMENTS = {
@@ -206,6 +294,11 @@ def test_several_settings_are_constant_only_together():
         "SETTINGS",
         "SET_CONSTANT",
     }
-    assert flags(plan("set timezone = 'UTC'; set local app.x = 1")) == {"SEVERAL", "SETTINGS"}
+    assert flags(plan("set timezone = 'UTC'; set local xmloption = content")) == {
+        "SEVERAL",
+        "SETTINGS",
+        "SET_CONSTANT",
+    }
+    assert flags(plan("set timezone = 'UTC'; reset xmloption")) == {"SEVERAL", "SETTINGS"}
     assert flags(plan("close all; reset all")) == {"SEVERAL", "SETTINGS", "PATH", "RESET_ALL"}
     assert flags(plan("reset all; set timezone = 'UTC'")) == {"SEVERAL", "SETTINGS", "PATH"}

@@ -260,7 +260,8 @@ def test_blocks_and_procedures():
         ("do $$ begin call p(); end $$", committing, {"a", "c"}, {"MAY_COMMIT"}),
         ("call p()", plain, {"b", "c"}, set()),
         ("call p()", committing, {"a", "c"}, {"MAY_COMMIT"}),
-        ("do $$ begin set work_mem = '1MB'; set x.y = '2'; end $$", plain, set(), {"SETTINGS"}),
+        ("do $$ begin set work_mem = '1MB'; set x.y = '2'; end $$", plain, set(), set()),
+        ("do $$ begin set x.y = '2'; set xmloption = content; end $$", plain, set(), {"SETTINGS"}),
     ):
         found = plan(text, catalog=catalog)
         assert (found.kind, found.reason, names(found, catalog)) == (

@@ -124,7 +124,10 @@ FINDINGS = {
     "select (a).xmin from a": ("system_column", True),
     "select current_date": ("value_function", Reason.CLOCK),
     "select localtimestamp": ("value_function", Reason.CLOCK),
-    "select session_user": ("value_function", Reason.SESSION_FUNCTION),
+    "select session_user": ("value_function", Reason.NONE),
+    "select session_user, current_schema": ("asks", {"session_user", "current_schema"}),
+    "select current_date, user": ("asks", {"user"}),
+    "select current_schema()": ("asks", frozenset()),
     "select 'Now'": ("clock_literal", True),
     "select u&'\\006eow'": ("clock_literal", True),
     "select 'snow', 'nowhere'": ("clock_literal", False),
@@ -285,3 +288,54 @@ def test_long_lists_are_no_deep_nesting():
     assert facts(f"insert into t values {rows}").targets
     assert facts("select 1 from a where id in (" + ",".join("1" * 5000) + ")").relations
     assert facts("select 1 from a where " + " or ".join(["id = 1"] * 2000)).relations
+
+
+LITERALS = {
+    "select f('a')": "a",
+    "select f('')": "",
+    "select f('a'::text)": "a",
+    "select f(cast('a' as pg_catalog.text), 2)": "a",
+    "select f('a'::varchar)": None,
+    "select f('{a}'::text[])": None,
+    "select f('a' || 'b')": None,
+    "select f(x => 'a')": None,
+    "select f(1)": None,
+    "select f($1)": None,
+    "select f()": None,
+}
+
+
+@pytest.mark.parametrize("text", LITERALS)
+def test_literal_first_arguments(text):
+    (call,) = facts(text).calls
+    assert call.literal == LITERALS[text]
+
+
+ASSIGNS = {
+    "select set_config('a.B', $1, true)": [("a.B", True)],
+    "select set_config('a'::text, null, 'f') x, pg_catalog.set_config('b', $2::int::text, 't')": [
+        ("a", False),
+        ("b", True),
+    ],
+    "select set_config('a', $1, 'yes')": [],
+    "select set_config('a', $1, 1)": [],
+    "select set_config('a', $1, not true)": [],
+    "select set_config('a', $1, true) limit 1": [],
+    "select distinct set_config('a', $1, true)": [],
+    "select set_config('a', $1, true) union select set_config('a', $1, true)": [],
+    "select set_config('a', $1, true) filter (where true)": [],
+    "select set_config(variadic array['a', 'b'])": [],
+    "select other.set_config('a', $1, true)": [],
+    "select upper(set_config('a', $1, true))": [],
+    "select set_config('a', $1::timestamp::text, true)": [],
+    "select set_config('a', current_user::text, true)": [],
+    "select *, set_config('a', $1, true)": [],
+    "select": [],
+    "values (set_config('a', $1, true))": [],
+}
+
+
+@pytest.mark.parametrize("text", ASSIGNS)
+def test_settings_that_a_select_assigns(text):
+    assert [(each.name, each.local) for each in facts(text).assigns] == ASSIGNS[text]
+    assert all(each.constant for each in facts(text).assigns)

@@ -238,7 +238,7 @@ REFUSED = {
     "select json_value(a, '$' default current_date on empty) from t": "value_function",
     "select json_value(a, '$' returning text default 'now' on empty) from t": "clock_literal",
     "select xmlelement(name a, 'today')": "clock_literal",
-    "select json_object('a': current_user)": "value_function",
+    "select json_object('a': current_date)": "value_function",
 }
 
 

@@ -138,8 +138,11 @@ def kept(facts: Facts, literals: list[Literal]) -> list[tuple[object, ...]]:
 
     Whether it is a string, NULL or neither, and whether a minus is applied to it; for
     strings what they say of the clock, what they could mean as a JSON path, and their
-    content where it is the first argument of a call.
+    content where it is the first argument of a call. Where set_config is called, all of
+    them as they are.
     """
+    if any(call.function.name == "set_config" for call in facts.calls):
+        return list(literals)
     first = {call.literal for call in facts.calls}
     return [
         (
@@ -166,12 +169,13 @@ def unspecific(facts: Facts) -> Facts:
         facts,
         clock_literal=False,
         time_zoned=False,
+        assigns=(),
         calls=frozenset(call._replace(literal=None) for call in facts.calls),
         # A cast of a string to a plain type is not even noted, that of a number is.
         casts=tuple(
             cast._replace(shape=None)
             for cast in facts.casts
-            if cast.type.name not in walk._PLAIN_TYPES
+            if cast.type.name not in walk.PLAIN_TYPES
         ),
         derived=dict.fromkeys(facts.derived, False),
         operators=facts.operators - {Name(None, "-")},
@@ -232,6 +236,7 @@ NEEDED = {
     ("select null::date", "select 1::date"): "casts",
     ("select f('a')", "select f('b')"): "calls",
     ("select f('a')", "select f(null)"): "calls",
+    ("select set_config('a', $1, true)", "select set_config('a', $1, false)"): "assigns",
     ("select json_value(a, '$.x')", "select json_value(a, '$.time()')"): "time_zoned",
     ("select json_value(a, '$.x')", "select json_value(a, '\\')"): "time_zoned",
     ("select json_value(a, '$')", "select json_value(a, 1)"): "time_zoned",

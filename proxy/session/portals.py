@@ -1,0 +1,293 @@
+"""Portals whose answers came from memory, as long as their clients can come back to them.
+
+What lives here: which messages are answered from what is kept of a portal, when PostgreSQL
+must be given such a portal, and the answers that are fetched once more to be stored. What
+must not: whether an answer may be served or stored at all (F4, F5).
+
+A portal has one snapshot: what a later Execute brings comes from the answer that its first
+rows came from. So the session keeps that to the end of the transaction, or until the portal
+is closed or bound anew. Whatever might look at a portal otherwise, as FETCH can, or a
+savepoint, finds one at its end under the same name; from then on PostgreSQL says whether
+and in which order there is an answer, and the rows still come from what is kept.
+
+Inside a transaction a read with a limit is not recorded: a further Execute of Howdah's would
+move the client's portal, and its error would be the client's. The second time that the same
+one is missed, it is asked again when the transaction has ended, for itself.
+"""
+
+from __future__ import annotations
+
+from proxy.cache.store import Entry, Key
+from proxy.policy.plan import Flag, Kind, Plan, Scope
+from proxy.reasons import Reason
+from proxy.session.parts import Rest, asks, cut
+from proxy.session.records import Pending, Statement
+from proxy.session.requests import ClientSide
+from proxy.session.state import OWN_NAME
+from proxy.wire import messages
+from proxy.wire.framing import HEADER
+
+_BIND, _DESCRIBE, _EXECUTE, _CLOSE = b"BDEC"
+_PORTAL = 0x50
+# Stands behind the client's own Execute: is there a row more?
+ONE_MORE = messages.message(b"E", b"\x00\x00\x00\x00\x01")
+# Another name than what stands in front of requests has: an error may leave its statement.
+_AGAIN = b"howdah~again"
+# Reads of one transaction that are asked again.
+_MOST_WANTED = 20
+
+Batch = list[tuple[int, bytes]]
+
+
+class PortalSide(ClientSide):
+    """The portals of one session."""
+
+    _cursors: bool = False  # it may have cursors
+
+    # A portal is opened
+
+    def first_rows(
+        self, entry: Entry, rows: int, portal: bytes, statement: Statement, plan: Plan
+    ) -> bytes:
+        """The reply to the first Execute of a portal that outlives the Sync.
+
+        Args:
+            rows: its limit, or 0.
+        """
+        reply, position = cut(entry.body, 0, rows)
+        self.portals[portal] = plan
+        if portal or rows:
+            for name in [name for name in self.rests if name not in self.portals]:
+                del self.rests[name]
+            self.rests[portal] = Rest(
+                entry.body, entry.description, position, statement.source, entry.key[-1]
+            )
+        elif self.rests:
+            self.rests.pop(b"", None)
+        return reply
+
+    def can_open(self, portal: bytes) -> bool:
+        """Whether a named portal can be opened without PostgreSQL: the name is surely free."""
+        return not self._cursors and portal not in self.portals and portal != OWN_NAME
+
+    def note(self, pending: Pending, plan: Plan, text: bytes | None = None) -> None:
+        """See `SessionState.note`; cursors are portals, too, and may outlive transactions."""
+        super().note(pending, plan, text)
+        if plan.reason is Reason.CURSOR or plan.bodies or plan.flags & Flag.OPAQUE:
+            self._cursors = True
+
+    def bound_unnamed(self, plan: Plan) -> None:
+        """PostgreSQL has a new unnamed portal: nothing is kept of the old one."""
+        self.portals[b""] = plan
+        if self.rests:
+            self.rests.pop(b"", None)
+
+    def rest(self, portal: bytes) -> Rest | None:
+        """What is kept of a portal, if it is still there."""
+        return self.rests.get(portal) if portal in self.portals else None
+
+    # It is used again
+
+    def local_part(self, batch: Batch) -> tuple[int, bytes]:
+        """Answer the messages at the head of `batch` that need no PostgreSQL.
+
+        Called only while nothing of the client's is outstanding. Returns how many those
+        are, and what PostgreSQL is to be sent for them all the same.
+        """
+        closes = b""
+        if self.status == b"E":
+            return 0, closes
+        for count, (kind, message) in enumerate(batch):
+            if kind == _EXECUTE:
+                asked = asks(message)
+                rest = None if asked is None else self.rest(asked[0])
+                if asked is None or rest is None or rest.upstream:
+                    return count, closes
+                self.reply(rest.take(asked[1]))
+            elif kind == _DESCRIBE and message[HEADER] == _PORTAL:
+                rest = self.rest(message[HEADER + 1 : -1])
+                if rest is None or rest.upstream or rest.description is None:
+                    return count, closes
+                self.reply(rest.description)
+            elif closes_portal((kind, message)):
+                portal = message[HEADER + 1 : -1]
+                rest = self.rest(portal)
+                if not portal:
+                    self.ghost_portal = b"" if self.block else None
+                elif rest is None or rest.upstream:
+                    closes += message
+                self.portals.pop(portal, None)
+                self.reply(messages.CLOSE_COMPLETE)
+            else:
+                return count, closes
+        return len(batch), closes
+
+    def in_background(self) -> Pending:
+        """A request of Howdah's own that nobody waits for: what else is sent goes on as before."""
+        pending = self.new_pending(hidden=True)
+        pending.background = True
+        self.backgrounds += 1
+        return pending
+
+    def replaces(self, execute: bytes, number: int, pending: Pending) -> None:
+        """An Execute that goes upstream in a batch with other things: what is kept answers it."""
+        asked = asks(execute)
+        rest = None if asked is None else self.rest(asked[0])
+        if asked is None or rest is None:
+            return
+        if pending.locals is None:
+            pending.locals = {}
+        pending.locals[number] = rest.take(asked[1])
+
+    # PostgreSQL needs it
+
+    def send_begin(self, pending: Pending) -> None:
+        """See `SessionState.send_begin`; a Query may look at portals."""
+        super().send_begin(pending)
+        if self.rests and pending.simple:
+            outcome, reason = pending.plans[-1] if pending.plans else ("", Reason.NONE)
+            plain = outcome == "miss" or (
+                outcome == "write"
+                and reason is not Reason.CURSOR
+                and pending.closure.scope is Scope.RELATIONS
+                and not pending.flags & Flag.OPAQUE
+            )
+            if not plain:
+                self.give_portals(pending, list(self.rests))
+
+    def give_named(self, batch: Batch, pending: Pending, *, whole: bool) -> None:
+        """Give PostgreSQL the named portals that `batch` uses, or may use.
+
+        Args:
+            whole: it ends with a Sync. Nothing can be put in front of what follows otherwise.
+        """
+        names = []
+        for kind, message in batch:
+            if kind == _EXECUTE:
+                names.append(message[HEADER:].partition(b"\x00")[0])
+            elif kind == _BIND:
+                bind = messages.decode_bind(message[HEADER:])
+                names.append(bind.portal)
+                statement = self.statements.get(bind.statement)
+                whole = whole and statement is not None and _plain(self.plan(statement.text))
+            elif kind == _DESCRIBE and message[HEADER] == _PORTAL:
+                names.append(message[HEADER + 1 : -1])
+        self.give_portals(pending, names if whole else list(self.rests))
+
+    def give_portals(self, pending: Pending, names: list[bytes]) -> None:
+        """Let PostgreSQL have portals that came from memory, at their end, before `pending`."""
+        for name in dict.fromkeys(names):
+            rest = self.rest(name)
+            if not name or rest is None or rest.upstream:
+                continue
+            if self.own_left:
+                self.send(messages.close(b"S", OWN_NAME))
+                pending.prefix += b"3"
+                self.own_left = False
+            self.send(
+                messages.message(b"P", OWN_NAME + b"\x00" + rest.source)
+                + messages.message(b"B", name + b"\x00" + OWN_NAME + b"\x00" + rest.parameters)
+                + messages.execute(name)
+                + messages.close(b"S", OWN_NAME)
+            )
+            pending.prefix += b"12C3"
+            rest.upstream = True
+
+    # What is recorded
+
+    def worth_one_more(self, key: Key, rows: int) -> bool:
+        """Whether to record a read with a limit of rows, with an Execute behind it."""
+        return not self.block and self.engine.descriptions.worth(key[1], rows)
+
+    def wants(self, key: Key, text: bytes, rows: int) -> None:
+        """A read could not be recorded, for its portal is the client's. See `fetch_wanted`.
+
+        Args:
+            rows: as many were asked for; 0 if the client may come back for more.
+        """
+        descriptions = self.engine.descriptions
+        if len(self.wanted) >= _MOST_WANTED or not descriptions.again(key):
+            return
+        if descriptions.worth(key[1], rows):
+            self.wanted[key] = text, rows
+
+    def fetch_wanted(self) -> None:
+        """Outside of transactions: ask for what was missed again and again, to store it."""
+        wanted, self.wanted = self.wanted, {}
+        context = self.context
+        if not self.hot or self.pending or self.block or context is None or not context.live:
+            return
+        for key, (text, rows) in wanted.items():
+            entry = self.engine.store.get(key)
+            plan = self.plan(text)
+            if key[0] != context.id or plan.kind is not Kind.READ:
+                continue
+            if plan.flags or plan.closure or plan.bodies:
+                continue
+            if (entry is not None and self.holds(entry)) or key in self.engine.flights.by_key:
+                continue
+            fill, _ = self.fill(context, plan, key)
+            if fill is None:
+                continue
+            fill.rows = rows
+            pending = self.in_background()
+            pending.fill, pending.context, pending.reported = fill, context, self.reported
+            limit = (rows + 1 if rows else 0).to_bytes(4, "big")
+            self.send(
+                messages.close(b"S", _AGAIN)
+                + messages.message(b"P", _AGAIN + b"\x00" + key[1])
+                + messages.message(b"B", (_AGAIN + b"\x00") * 2 + key[-1])
+                + messages.message(b"D", b"P" + _AGAIN + b"\x00")
+                + messages.message(b"E", _AGAIN + b"\x00" + limit)
+                + messages.close(b"S", _AGAIN)
+                + messages.SYNC
+            )
+        self.refresh()
+
+    # What comes back
+
+    def stood(self, head: Pending) -> bool:
+        """Whether the settings were known while PostgreSQL answered a background request.
+
+        What the client has sent behind it may have changed them since.
+        """
+        if head.reported is not self.reported:
+            return False
+        behind = any(waiting.flags & Flag.SETTINGS for waiting in self.pending)
+        return self.context is head.context or behind
+
+    def after_limit(self, head: Pending, kind: int, payload: bytes) -> bool:
+        """A message behind the answer to the client's own Execute; whether the client sees it."""
+        if kind == 0x4E and messages.fields(payload).get("C", "").startswith("57P"):
+            return True  # the server tells why it goes
+        if head.fill is not None:
+            head.fill.beyond(kind)
+        return False
+
+    def limited(self, head: Pending) -> None:
+        """The recording of a limited answer has ended, with or without success."""
+        fill = head.fill
+        if fill is None or not (fill.rows or head.background):
+            return
+        descriptions = self.engine.descriptions
+        if fill.rejected is None:
+            descriptions.whole(fill.key[1], fill.rows)
+        elif fill.rejected in ("row_limit", "error", "too_large"):
+            descriptions.longer(fill.key[1], fill.rows)
+
+
+def closes_portal(message: tuple[int, bytes]) -> bool:
+    """Whether it is a Close of a portal."""
+    return message[0] == _CLOSE and message[1][HEADER] == _PORTAL
+
+
+def _plain(plan: Plan) -> bool:
+    """Whether a statement cannot look at portals, nor end one."""
+    if plan.kind is Kind.READ:
+        return True
+    return (
+        plan.kind is Kind.WRITE
+        and plan.reason is not Reason.CURSOR
+        and plan.closure.scope is Scope.RELATIONS
+        and not plan.flags & Flag.OPAQUE
+    )

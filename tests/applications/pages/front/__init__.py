@@ -1,0 +1,1 @@
+"""The page's Django application: models over tables that exist."""
