@@ -204,7 +204,7 @@ class Express(Waiting):
             else:
                 fill, reason = self.fill(context, plan, key)
             self.snapshot_in_block = True
-        elif plan.kind is not Kind.BYPASS:
+        elif plan.kind is not Kind.BYPASS or self.rests:
             return None
         pending = self.new_pending()
         pending.synced = True

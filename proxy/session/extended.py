@@ -426,10 +426,7 @@ class ExtendedSide(Preparing):
         if ghost is None:
             return
         if ghost:
-            if (rest := self.rests.get(b"")) is not None:
-                rest.upstream = True
-            self.send(ghost + _PLAIN_EXECUTE)
-            pending.prefix += b"2C"
+            self.give_unnamed(pending, ghost)
         else:
             self.send(messages.close(b"P", b""))
             pending.prefix += b"3"
@@ -495,9 +492,9 @@ class ExtendedSide(Preparing):
                 # Functions run now; what came since the Bind may have changed settings.
                 own = bool(executed.flags & Flag.SETTINGS) or self.changes_schema
                 self.runs_bodies(alone=not (own or executed.mixes))
-            if executed.flags & (Flag.SETTINGS | Flag.STATEMENTS) and portal not in (
-                pending.bound or ()
-            ):
+            acts = executed.flags & (Flag.SETTINGS | Flag.STATEMENTS | Flag.MAY_COMMIT)
+            acts = acts or executed.control is not Control.NONE
+            if acts and portal not in (pending.bound or ()):
                 # It was bound in an earlier request, and acts now.
                 self.note(pending, executed)
             reason = executed.reason

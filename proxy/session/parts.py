@@ -7,6 +7,7 @@ the rows of that Execute alone.
 
 from __future__ import annotations
 
+from proxy.cache.store import Entry
 from proxy.wire import messages
 from proxy.wire.framing import HEADER
 
@@ -51,30 +52,34 @@ class Rest:
     """The answer of a portal that came from memory, and how far its client has read.
 
     Attributes:
-        source: of its statement: the Parse message behind the name.
-        parameters: the Bind message behind its names.
+        entry: the answer, even if it is not stored any more.
+        position: in its body, of what comes next.
         upstream: PostgreSQL has been given the portal, at its end; so it says whether the
             portal is still there.
     """
 
-    __slots__ = ("body", "description", "parameters", "position", "source", "upstream")
+    __slots__ = ("entry", "position", "upstream")
 
-    def __init__(
-        self,
-        body: bytes,
-        description: bytes | None,
-        position: int,
-        source: bytes,
-        parameters: bytes,
-    ) -> None:
-        self.body = body
-        self.description = description
+    def __init__(self, entry: Entry, position: int) -> None:
+        self.entry = entry
         self.position = position
-        self.source = source
-        self.parameters = parameters
         self.upstream = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether there are no more rows."""
+        return self.entry.body[self.position] != _ROW
+
+    @property
+    def rows(self) -> int:
+        """How many its client has had."""
+        at = count = 0
+        while at < self.position:
+            at += int.from_bytes(self.entry.body[at + 1 : at + HEADER], "big") + 1
+            count += 1
+        return count
 
     def take(self, rows: int) -> bytes:
         """The reply to the next Execute."""
-        reply, self.position = cut(self.body, self.position, rows)
+        reply, self.position = cut(self.entry.body, self.position, rows)
         return reply

@@ -43,6 +43,7 @@ class PortalSide(ClientSide):
     """The portals of one session."""
 
     _cursors: bool = False  # it may have cursors
+    _unnamed_of: Statement | None = None  # whose portal the unnamed one from memory is
 
     # A portal is opened
 
@@ -59,11 +60,11 @@ class PortalSide(ClientSide):
         if portal or rows:
             for name in [name for name in self.rests if name not in self.portals]:
                 del self.rests[name]
-            self.rests[portal] = Rest(
-                entry.body, entry.description, position, statement.source, entry.key[-1]
-            )
+            self.rests[portal] = Rest(entry, position)
         elif self.rests:
             self.rests.pop(b"", None)
+        if not portal:
+            self._unnamed_of = statement
         return reply
 
     def can_open(self, portal: bytes) -> bool:
@@ -106,9 +107,9 @@ class PortalSide(ClientSide):
                 self.reply(rest.take(asked[1]))
             elif kind == _DESCRIBE and message[HEADER] == _PORTAL:
                 rest = self.rest(message[HEADER + 1 : -1])
-                if rest is None or rest.upstream or rest.description is None:
+                if rest is None or rest.upstream or rest.entry.description is None:
                     return count, closes
-                self.reply(rest.description)
+                self.reply(rest.entry.description)
             elif closes_portal((kind, message)):
                 portal = message[HEADER + 1 : -1]
                 rest = self.rest(portal)
@@ -144,7 +145,7 @@ class PortalSide(ClientSide):
     def send_begin(self, pending: Pending) -> None:
         """See `SessionState.send_begin`; a Query may look at portals."""
         super().send_begin(pending)
-        if self.rests and pending.simple:
+        if self.rests and pending.simple and self._stands(pending):
             outcome, reason = pending.plans[-1] if pending.plans else ("", Reason.NONE)
             plain = outcome == "miss" or (
                 outcome == "write"
@@ -153,7 +154,8 @@ class PortalSide(ClientSide):
                 and not pending.flags & Flag.OPAQUE
             )
             if not plain:
-                self.give_portals(pending, list(self.rests))
+                moves = reason is Reason.CURSOR or bool(pending.flags & Flag.OPAQUE)
+                self.give_portals(pending, list(self.rests), moves=moves)
 
     def give_named(self, batch: Batch, pending: Pending, *, whole: bool) -> None:
         """Give PostgreSQL the named portals that `batch` uses, or may use.
@@ -161,7 +163,7 @@ class PortalSide(ClientSide):
         Args:
             whole: it ends with a Sync. Nothing can be put in front of what follows otherwise.
         """
-        names = []
+        names, moves = [], False
         for kind, message in batch:
             if kind == _EXECUTE:
                 names.append(message[HEADER:].partition(b"\x00")[0])
@@ -169,29 +171,83 @@ class PortalSide(ClientSide):
                 bind = messages.decode_bind(message[HEADER:])
                 names.append(bind.portal)
                 statement = self.statements.get(bind.statement)
-                whole = whole and statement is not None and _plain(self.plan(statement.text))
+                if statement is None:
+                    continue
+                plan = self.plan(statement.text)
+                whole = whole and _plain(plan)
+                moves |= plan.reason is Reason.CURSOR or bool(plan.flags & Flag.OPAQUE)
             elif kind == _DESCRIBE and message[HEADER] == _PORTAL:
                 names.append(message[HEADER + 1 : -1])
-        self.give_portals(pending, names if whole else list(self.rests))
+        if not whole and self._stands(pending):
+            names = list(self.rests)
+        self.give_portals(pending, names, moves=moves)
 
-    def give_portals(self, pending: Pending, names: list[bytes]) -> None:
-        """Let PostgreSQL have portals that came from memory, at their end, before `pending`."""
+    def _stands(self, pending: Pending) -> bool:
+        """Whether the transaction has surely not failed: nothing can be put in front of its end.
+
+        In a failed one, portals that PostgreSQL has not been given are at their end, too: no
+        savepoint is behind them.
+        """
+        if self.status == b"E":
+            for name in [name for name, rest in self.rests.items() if not rest.upstream]:
+                self.portals.pop(name, None)
+            return False
+        return all(other is pending or other.hidden for other in self.pending)
+
+    def give_portals(self, pending: Pending, names: list[bytes], *, moves: bool) -> None:
+        """Let PostgreSQL have named portals that came from memory, in front of `pending`.
+
+        Args:
+            moves: what follows may fetch from them, as SQL can. So they stand where their
+                clients have read to, and belong to PostgreSQL from now on. If the rows have
+                changed since, there is no such portal any more, rather than one of other rows.
+        """
         for name in dict.fromkeys(names):
             rest = self.rest(name)
-            if not name or rest is None or rest.upstream:
+            if not name or rest is None or (rest.upstream and not moves):
                 continue
-            if self.own_left:
-                self.send(messages.close(b"S", OWN_NAME))
+            if rest.upstream:
+                self.send(messages.close(b"P", name))
                 pending.prefix += b"3"
-                self.own_left = False
-            self.send(
-                messages.message(b"P", OWN_NAME + b"\x00" + rest.source)
-                + messages.message(b"B", name + b"\x00" + OWN_NAME + b"\x00" + rest.parameters)
-                + messages.execute(name)
-                + messages.close(b"S", OWN_NAME)
-            )
-            pending.prefix += b"12C3"
+            entry = rest.entry
+            if moves and not self.engine.board.holds(entry.slots, entry.counters):
+                del self.portals[name]
+                continue
+            rows = 0 if not moves or rest.ended else rest.rows
+            self.give_portal(pending, name, entry.key, rows)
             rest.upstream = True
+            if moves:
+                del self.rests[name]
+
+    def give_portal(self, pending: Pending, name: bytes, key: Key, rows: int) -> None:
+        """Make a portal that came from memory, and have `rows` rows read from it, 0 for all."""
+        if self.own_left:
+            self.send(messages.close(b"S", OWN_NAME))
+            pending.prefix += b"3"
+            self.own_left = False
+        self.send(
+            messages.message(b"P", OWN_NAME + b"\x00" + key[1])
+            + messages.message(b"B", name + b"\x00" + OWN_NAME + b"\x00" + key[-1])
+            + messages.message(b"E", name + b"\x00" + rows.to_bytes(4, "big"))
+            + messages.close(b"S", OWN_NAME)
+        )
+        pending.prefix += b"12s3" if rows else b"12C3"
+
+    def give_unnamed(self, pending: Pending, bind: bytes) -> None:
+        """Make the unnamed portal that came from memory, at its end.
+
+        Args:
+            bind: the client's. Its statement may have been closed or replaced since.
+        """
+        names = messages.decode_bind(bind[HEADER:])
+        known, statement = self._unnamed_of, self.statements.get(names.statement)
+        if (rest := self.rests.get(b"")) is not None:
+            rest.upstream = True
+        if known is not None and (statement is not known or not known.upstream):
+            self.give_portal(pending, b"", (0, known.source, names.rest), 0)
+            return
+        self.send(bind + messages.execute(b""))
+        pending.prefix += b"2C"
 
     # What is recorded
 

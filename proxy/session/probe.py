@@ -85,7 +85,8 @@ PROBE_SQL = f"""SELECT pg_catalog.pg_backend_pid(),
  EXISTS (SELECT 1 FROM pg_catalog.pg_class WHERE relnamespace {_TEMP})
  OR EXISTS (SELECT 1 FROM pg_catalog.pg_proc WHERE pronamespace {_TEMP})
  OR EXISTS (SELECT 1 FROM pg_catalog.pg_type WHERE typnamespace {_TEMP})
- OR COALESCE(pg_catalog.starts_with(pg_catalog.current_schema()::pg_catalog.text, 'pg_temp_'), false),
+ OR COALESCE(pg_catalog.starts_with(pg_catalog.current_schema()::pg_catalog.text,
+ 'pg_temp_'), false),
  (SELECT oid FROM pg_catalog.pg_roles WHERE rolname {_EQ} session_user),
  (SELECT oid FROM pg_catalog.pg_roles WHERE rolname {_EQ} current_user),
  EXISTS (SELECT FROM pg_catalog.pg_roles r
@@ -168,6 +169,7 @@ class Answer:
         What a transaction sets first is not undone: it stays, with an empty value.
         """
         return self.custom.partition(":")[2]
+
     statements: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 

@@ -90,6 +90,7 @@ class Pending:
         asked: a COMMIT that the question in `touched.py` went ahead of.
         guard, question: hidden ones, the savepoint around that question and itself.
         parses: statements defined by it, with what they replaced, in order.
+        controls: something in it may begin or end a transaction or a savepoint.
         lone: one statement, sent while nothing of the client's was outstanding.
         said: the text of its only statement where that controls a transaction.
         was, learn: of one that may change settings, `settings` and `kept` before it; where
@@ -122,6 +123,7 @@ class Pending:
         "closure",
         "context",
         "control",
+        "controls",
         "data_ended",
         "error",
         "expected",
@@ -179,6 +181,7 @@ class Pending:
         self.simple = False  # a Query, not a batch of extended messages
         self.probe_state: State | None = None
         self.row: bytes | None = None
+        self.controls = False
         self.lone = False
         self.said = b""
         self.learn: tuple[str, bytes] | None = None

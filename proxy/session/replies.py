@@ -161,7 +161,8 @@ class ServerSide(Preparing):
                 head.fill.reject("row_limit")
             return False, self._offer(head, kind, size)
         if head.prefix:
-            if kind == head.prefix[0]:
+            # A portal may have fewer rows than are to be passed over.
+            if kind == head.prefix[0] or (kind == 0x43 and head.prefix[0] == 0x73):
                 head.prefix.pop(0)
             return kind == 0x4E, False
         if kind in _TERMINAL:

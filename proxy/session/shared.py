@@ -21,10 +21,14 @@ from proxy.reasons import Reason
 from proxy.session.extended import ExtendedSide
 from proxy.session.state import SessionState
 from proxy.wire import messages
-
+from proxy.wire.framing import HEADER, client_header
 
 # What ends a chunk that asks for an answer.
 _ENDS = (messages.SYNC, messages.message(b"H"))
+
+
+# Query, Sync and FunctionCall.
+_ASK_READY = frozenset(b"QSF")
 
 
 class Waiting(ExtendedSide):
@@ -74,7 +78,7 @@ class Waiting(ExtendedSide):
         if not any(waiting.probe_state is self.settings for waiting in self.pending):
             if self.may_probe():
                 self.send_probe()
-            elif self.may_probe_inside():
+            elif self.may_probe_inside() and _is_one_request(data):
                 self.probe_inside()
             else:
                 return False
@@ -166,6 +170,16 @@ class Waiting(ExtendedSide):
     def from_client(self, data: bytes, now: float) -> None:
         """See `Session.from_client`."""
         raise NotImplementedError
+
+
+def _is_one_request(data: bytes) -> bool:
+    """Whether exactly one ReadyForQuery answers a chunk."""
+    position, ends = 0, 0
+    while len(data) - position >= HEADER:
+        kind, size = client_header(data, position)
+        ends += kind in _ASK_READY
+        position += size
+    return ends == 1 and position == len(data) and kind in _ASK_READY
 
 
 def _text_in(data: bytes) -> bytes | None:

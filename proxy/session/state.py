@@ -37,6 +37,7 @@ SINGLE_BYTE_ENCODINGS = frozenset(
 )
 
 
+_NO_CONTROL = (Control.NONE, Control.SET_TRANSACTION)
 EARLY_LIMIT = 1000  # texts
 # Beside `Flag`: the transaction has run known DDL, so that no question narrows its closure.
 UNASKABLE = 1 << 30
@@ -300,6 +301,7 @@ class SessionState(Tracking):
         pending.noted += 1
         pending.control = plan.control if pending.noted == 1 else Control.NONE
         pending.learn = None
+        pending.controls |= plan.control not in _NO_CONTROL or bool(flags & Flag.SEVERAL)
         pending.lone = pending.noted == 1 and all(
             other is pending or other.hidden for other in self.pending
         )
@@ -466,6 +468,9 @@ class SessionState(Tracking):
         """
         if self.pending and not self.pending[-1].synced:
             pending = self.pending[-1]
+            if pending.error is not None and not pending.simple:
+                # PostgreSQL has told of the error already, and skips this one, too.
+                return pending
             pending.mixed = True
         else:
             pending = self.new_pending()

@@ -133,7 +133,12 @@ class Tracking:
 
     def forget_settings(self, *, path: bool) -> None:
         """They have changed, nobody knows when and how; with `path` how names resolve, too."""
+        outside = self.status == b"I" and self.begun is None
         self.settings = self.kept = self._new_state(None)
+        if not outside or any(not waiting.hidden for waiting in self.pending):
+            # What a COMMIT will leave is not what is seen until then.
+            self.kept = self._new_state(None)
+            self.kept.reported = None
         self.begun = self.marks = None
         self.context = None
         self.epoch = self.settings.epoch
@@ -249,21 +254,29 @@ class Tracking:
         Args:
             previous: the status before.
         """
+        if head.begins:
+            # The BEGIN that travelled with it was answered before.
+            previous = b"T"
         status, control = self.status, head.control
         changes = bool(head.flags & Flag.SETTINGS)
+        compound = head.controls and (head.noted > 1 or bool(head.flags & Flag.SEVERAL))
         if (
             status == previous
             and not changes
+            and not compound
             and control is Control.NONE
             and head.tag not in _CONTROLS
         ):
-            if status == b"T" and head.flags & Flag.SEVERAL:
-                self._hidden_savepoints(head)
-            return
-        if status == b"E":
+            pass
+        elif compound and previous != b"I":
+            # Transactions and savepoints have come and gone within it.
+            self.marks = None
+            if changes or self.block_changes:
+                self.forget_settings(path=True)
+            elif previous == b"E":
+                self._go(self.settings)
+        elif status == b"E":
             # All will be as it was at BEGIN or at a savepoint; the client has yet to go there.
-            self.context = None
-            self.hot = False
             if not head.lone or head.flags & (Flag.SEVERAL | UNCONFINED):
                 self.marks = None
         elif not head.lone or any(not waiting.hidden for waiting in self.pending):
@@ -272,8 +285,13 @@ class Tracking:
             self._outside(head, control, previous, changes)
         else:
             self._inside(head, control, previous, changes)
-        if status == b"I":
+        if status == b"E":
+            self.context = None
+            self.hot = False
+        elif status == b"I":
             self.block_ends()
+            if not any(not waiting.hidden for waiting in self.pending):
+                self.kept = self.settings
 
     def _one_of_many(self, status: bytes, previous: bytes, changes: bool) -> None:
         """Other requests are on their way, whose part in what is known cannot be told."""

@@ -196,14 +196,14 @@ def test_the_acknowledgement_of_its_commit_is_lost(scene: Scene) -> None:
     scene.settles("0")
     with scene.session("preparer") as preparer:
         prepare(preparer, gid)
-    ender = scene.session("ender")
-    rule = scene.box.hold("client", "C", application_name="ender")
-    ender.send(query(f"COMMIT PREPARED '{gid}'"))
-    rule.wait()
-    # It has committed, and nobody has told.
-    scene.forwarded("1")
-    scene.box.link(application_name="ender").reset()
-    assert ender.closed()
+    with scene.session("ender") as ender:
+        rule = scene.box.hold("client", "C", application_name="ender")
+        ender.send(query(f"COMMIT PREPARED '{gid}'"))
+        rule.wait()
+        # It has committed, and nobody has told.
+        scene.forwarded("1")
+        scene.box.link(application_name="ender").reset()
+        assert ender.closed()
     scene.settles("1")
 
 

@@ -63,12 +63,6 @@ class Application:
 
 
 ANY = ".*"
-FIRST = Accepted(
-    "session_unknown",
-    ANY,
-    "the first read of a session, before its settings are known",
-    wanted=True,
-)
 OWN_WRITES = Accepted(
     "transaction_writes", ANY, "the transaction has written: it may see what others do not"
 )
@@ -78,22 +72,15 @@ CATALOG = Accepted(
     "a driver asks for types or partitions",
 )
 GREETING = Accepted(
-    "session_function", r"select (?:pg_catalog\.version|current_schema)\(\)", "once per connection"
-)
-LIMIT = Accepted(
-    "portal", ANY, "asyncpg's `fetchrow` and `fetchval` limit the number of rows", wanted=True
+    "session_function|no_relation",
+    r"select (?:pg_catalog\.version|current_schema)\(\)",
+    "once per connection",
 )
 BEGINS = Accepted(
-    "portal", "SELECT article", "BEGIN and the statement are prepared together", wanted=True
+    "portal", "SELECT", "prepared for the first time, and together with a BEGIN that waits"
 )
 DJANGO_CURSOR = Accepted(
     "cursor", "DECLARE", "`iterator()` of a model; DISABLE_SERVER_SIDE_CURSORS turns these off"
-)
-STALE = Accepted(
-    "prepared_stale",
-    ANY,
-    "the pool's RESET ALL came before the last answer from memory was acknowledged",
-    wanted=True,
 )
 RESET = Accepted("multiple_statements", "SELECT pg_advisory_unlock_all", "asyncpg's pool resets")
 JIT = Accepted(
@@ -131,7 +118,7 @@ def _django_admin(
         run=_always(_django(what)),
         floor=floor,
         hits=0.5,
-        accepted=(FIRST, OWN_WRITES, *accepted),
+        accepted=(OWN_WRITES, *accepted),
     )
 
 
@@ -143,7 +130,7 @@ def _pgbench(script: str, floor: float, hits: float, accepted: tuple[Accepted, .
         run=_always(plain.run_pgbench(script)),
         floor=floor,
         hits=hits,
-        accepted=(FIRST, CATALOG, *accepted),
+        accepted=(CATALOG, *accepted),
     )
 
 
@@ -155,7 +142,6 @@ APPLICATIONS: tuple[Application, ...] = (
         run=plain.run_shop,
         floor=0.98,
         hits=0.75,
-        accepted=(FIRST,),
     ),
     _django_admin("plain", "Django admin", 0.93, (DJANGO_CURSOR,)),
     _django_admin("atomic", "Django admin, ATOMIC_REQUESTS", 0.93, (DJANGO_CURSOR,)),
@@ -167,7 +153,7 @@ APPLICATIONS: tuple[Application, ...] = (
         run=_always(orm.with_psycopg),
         floor=0.92,
         hits=0.5,
-        accepted=(FIRST, OWN_WRITES, CATALOG, GREETING),
+        accepted=(OWN_WRITES, CATALOG, GREETING),
     ),
     Application(
         name="sqlalchemy_asyncpg",
@@ -176,7 +162,7 @@ APPLICATIONS: tuple[Application, ...] = (
         run=_always(orm.with_asyncpg),
         floor=0.92,
         hits=0.5,
-        accepted=(FIRST, OWN_WRITES, GREETING, BEGINS),
+        accepted=(OWN_WRITES, GREETING, BEGINS),
     ),
     Application(
         name="psycopg",
@@ -186,7 +172,6 @@ APPLICATIONS: tuple[Application, ...] = (
         floor=0.95,
         hits=0.9,
         accepted=(
-            FIRST,
             OWN_WRITES,
             Accepted("locking_clause", "SELECT .* FOR UPDATE", "it locks a row"),
             Accepted("clock", r"SELECT now\(\)", "it asks for the time"),
@@ -200,7 +185,6 @@ APPLICATIONS: tuple[Application, ...] = (
         run=_always(plain.by_request),
         floor=0.7,
         hits=0.7,
-        accepted=(FIRST,),
     ),
     Application(
         name="asyncpg",
@@ -210,7 +194,7 @@ APPLICATIONS: tuple[Application, ...] = (
         # With luck 0.7 and 0.65; without, all that a pooled connection has prepared is stale.
         floor=0.35,
         hits=0.2,
-        accepted=(FIRST, OWN_WRITES, CATALOG, LIMIT, STALE, RESET, JIT),
+        accepted=(OWN_WRITES, CATALOG, BEGINS, RESET, JIT),
     ),
     Application(
         name="logic",
@@ -219,7 +203,6 @@ APPLICATIONS: tuple[Application, ...] = (
         run=_always(logic.run),
         floor=0.98,
         hits=0.5,
-        accepted=(FIRST,),
     ),
     _pgbench("select-only", 0.7, 0.7, ()),
     _pgbench("simple-update", 0.0, 0.0, (OWN_WRITES,)),

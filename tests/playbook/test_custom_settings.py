@@ -12,8 +12,8 @@ import pytest
 
 from tests.fix_howdah import SharedHowdahs
 from tests.fix_pg import PostgresServer
-from tests.fix_wire import SYNC, bind, execute, parse
-from tests.playbook.twins import Step, Twin, Twins, ext, make
+from tests.fix_wire import SYNC, bind, close, execute, parse
+from tests.playbook.twins import Step, Twin, Twins, ext, make, pipeline
 
 SCHEMA = """
 CREATE TABLE public.notes (id int PRIMARY KEY, tenant text, v text);
@@ -236,3 +236,73 @@ def test_names_beyond_number_are_not_cached(
         session.run(shown, "SET many.n69 = 'y'", shown, "SET many.n0 = 'z'", shown)
         assert session.forwarded(shown) == [["y", "x"]]
         session.hit("SELECT v FROM t")
+
+
+def named(sql: str) -> tuple[bytes, ...]:
+    """A statement with a name, as drivers prepare what they send again and again."""
+    return parse(sql, "c"), bind(statement="c"), execute(), SYNC
+
+
+ENDS: tuple[Step, ...] = (
+    "COMMIT; SELECT 1",
+    "SELECT 1; COMMIT",
+    named("COMMIT"),
+    named("ROLLBACK"),
+    pipeline("COMMIT", "SELECT 1"),
+    pipeline("SELECT 1", "COMMIT"),
+    "COMMIT AND NO CHAIN",
+    "PREPARE TRANSACTION 'custom_<side>'",
+    "COMMIT; BEGIN",
+    "ROLLBACK; BEGIN",
+    "COMMIT; BEGIN; SET LOCAL app.tenant = 't2'",
+    pipeline("COMMIT AND CHAIN", "SELECT 1"),
+    pipeline("ROLLBACK AND CHAIN", "SELECT 1"),
+    pipeline("ROLLBACK", "BEGIN"),
+    pipeline("COMMIT", "BEGIN", "SELECT 1"),
+    "COMMIT AND CHAIN; SELECT 1",
+)
+
+
+@pytest.mark.parametrize("inner", [(), (NOTES,)], ids=["nothing", "a read"])
+@pytest.mark.parametrize("end", ENDS, ids=lambda end: str(end)[:40])
+def test_a_waiting_tenant_ends_with_its_transaction(
+    twins: Twins, end: Step, inner: tuple[Step, ...]
+) -> None:
+    """BEGIN and SET LOCAL may still wait when the transaction ends, in whatever way."""
+    session = reader(twins)
+    for _ in range(3):
+        session.run("BEGIN", "SET LOCAL app.tenant = 't1'", NOTES, SHOWN, "COMMIT", NOTES, SHOWN)
+    for _ in range(3):
+        session.run("BEGIN", "SET LOCAL app.tenant = 't1'", *inner, end, NOTES, SHOWN, ext(NOTES))
+        session.run("ROLLBACK", NOTES, SHOWN)
+        if "PREPARE" in str(end):
+            session.run("ROLLBACK PREPARED 'custom_<side>'")
+        session.run((close("S", "c"), SYNC), NOTES, SHOWN)
+    session.hit(NOTES)
+
+
+WITHIN: tuple[tuple[Step, ...], ...] = (
+    (pipeline("ROLLBACK TO a", "SELECT 1"),),
+    ("ROLLBACK TO a; SELECT 1",),
+    (pipeline("SAVEPOINT a", "SELECT 1"), "SET LOCAL app.tenant = 't2'", NOTES, "ROLLBACK TO a"),
+    (pipeline("RELEASE a", "SELECT 1"), "ROLLBACK", NOTES),
+    ("SAVEPOINT a; SELECT 1", "SET LOCAL app.tenant = 't2'", NOTES, "ROLLBACK TO a"),
+    ("SELECT 1 / 0", pipeline("ROLLBACK TO a", "SELECT 1")),
+    ("SELECT 1 / 0", "ROLLBACK TO a; SELECT 1"),
+    (
+        (parse("ROLLBACK TO a", "r"), bind(portal="back", statement="r"), SYNC),
+        (execute("back"), SYNC),
+        (close("S", "r"), SYNC),
+    ),
+)
+
+
+@pytest.mark.parametrize("steps", WITHIN, ids=lambda steps: str(steps)[:50])
+def test_savepoints_among_other_statements(twins: Twins, steps: tuple[Step, ...]) -> None:
+    """They are not the last statement of their request, or not bound in it."""
+    session = reader(twins)
+    for _ in range(3):
+        session.run("BEGIN", "SAVEPOINT a", "SET LOCAL app.tenant = 't1'", NOTES, SHOWN)
+        session.run(*steps, NOTES, SHOWN, NOTES, "COMMIT", NOTES, SHOWN)
+        session.run("RESET ALL", "ROLLBACK", NOTES)
+    session.hit(NOTES)

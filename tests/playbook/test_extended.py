@@ -685,3 +685,26 @@ def test_a_session_with_temporary_objects_gets_no_hits(shared: Engine) -> None:
     assert not two.session.hot
     fill(two)
     assert shared.statistics.statements["bypass", "session_temporary"] >= 1
+
+
+def test_a_commit_that_was_bound_in_an_earlier_request_is_fenced(shared: Engine) -> None:
+    """F1: it is its Execute that commits."""
+    writer, reader = Player(shared, 1), Player(shared, 2)
+    fill(reader)
+    writer.query("BEGIN")
+    writer.query("UPDATE t SET x = 'b'")
+    writer.server(own("BEGIN") + complete("UPDATE 1") + ready("T"))
+    writer.client(messages.parse(b"c", b"COMMIT") + messages.bind(b"p", b"c") + messages.SYNC)
+    writer.server(PARSED + BOUND + ready("T"))
+    fill(reader)
+    hit(reader)
+    writer.client(messages.execute(b"p") + messages.SYNC)
+    assert shared.board.fences
+    reader.client(request())
+    assert reader.clear() == (b"", request())
+    writer.server(complete("COMMIT") + ready())
+    assert not shared.board.fences
+    reader.server(WHOLE)
+    reader.clear()
+    fill(reader)
+    hit(reader)

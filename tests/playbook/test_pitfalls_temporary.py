@@ -97,8 +97,7 @@ def test_a_temporary_relation_shadows_until_it_is_dropped(
     session.run("BEGIN", T, "COMMIT")
     assert other.read(T) == PERMANENT
     other.hit(T)
-    for step in DROPS[number]:
-        session.step(step)
+    session.run(*DROPS[number])
     assert session.read(T) == PERMANENT
     session.step(prepared)
     assert session.hit(T) == PERMANENT

@@ -56,6 +56,8 @@ COMPOSITES = "SELECT p, r, odd FROM odd ORDER BY id"
 BEGIN, COMMIT, ROLLBACK = (([query(q)], "Z") for q in ("BEGIN", "COMMIT", "ROLLBACK"))
 UPTO3 = (parse(SOME, oids=[23]), bind([b"3"]))
 
+NAMED = (parse(SOME, oids=[23]), bind([b"3"], portal="c"), describe("P", "c"))
+
 
 def limited(sql: str, *limits: int, binary: bool = False) -> list[bytes]:
     """Parse, Bind, Describe and Executes of the unnamed portal."""
@@ -193,6 +195,66 @@ FLOWS: dict[str, list[Exchange]] = {
         z(close("P", "c"), *UPTO3, execute()),
         z(execute("c", 2)),
         ROLLBACK,
+    ),
+    "named_to_the_end": flow(
+        BEGIN,
+        z(*NAMED, execute("c", 2)),
+        z(execute("c", 2)),
+        z(describe("P", "c"), execute("c", 2), close("P", "c")),
+        z(*NAMED, execute("c")),
+        z(*NAMED, execute("c")),
+        ROLLBACK,
+    ),
+    "a_name_that_is_taken": flow(
+        BEGIN, z(*NAMED, execute("c", 1)), z(*NAMED, execute("c", 1)), ROLLBACK
+    ),
+    "its_statement_is_closed": flow(
+        z(parse(SOME, "s", [23])),
+        BEGIN,
+        z(bind([b"3"], statement="s"), execute(limit=1)),
+        z(bind([b"3"], portal="c", statement="s"), execute("c", 1)),
+        z(close("S", "s")),
+        z(bind([b"1"], portal="d"), execute(limit=1), execute("c", 1)),
+        ROLLBACK,
+        BEGIN,
+        z(*UPTO3, execute()),
+        z(parse(EMPTY), describe("S", "")),
+        z(describe(), execute()),
+        ROLLBACK,
+    ),
+    "sql_looks_at_it": flow(
+        BEGIN,
+        z(*NAMED, execute("c", 1)),
+        ([query("SELECT name FROM pg_cursors")], "Z"),
+        ([query("FETCH 1 FROM c")], "Z"),
+        z(execute("c", 1)),
+        ([query("FETCH 1 FROM c")], "Z"),
+        ([query("CLOSE c")], "Z"),
+        z(execute("c", 1)),
+        ROLLBACK,
+    ),
+    "savepoints": flow(
+        BEGIN,
+        z(*NAMED, execute("c", 1)),
+        ([query("SAVEPOINT a")], "Z"),
+        z(*UPTO3[:1], bind([b"3"], portal="d"), execute("d", 1)),
+        ([query("SELECT 1/0")], "Z"),
+        ([query("ROLLBACK TO a")], "Z"),
+        z(execute("c", 1)),
+        ([query(EMPTY)], "Z"),
+        z(execute("d", 1)),
+        ROLLBACK,
+    ),
+    "rolled_back_behind_an_error": flow(
+        BEGIN,
+        z(*NAMED, execute("c", 1)),
+        z(execute("nope")),
+        ROLLBACK,
+        BEGIN,
+        z(*NAMED, execute("c", 1)),
+        z(execute("nope")),
+        z(parse("ROLLBACK"), bind(), execute()),
+        z(*NAMED, execute("c", 3)),
     ),
     "close_in_front": flow(
         z(close("P", ""), *UPTO3, execute()),

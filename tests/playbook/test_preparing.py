@@ -374,7 +374,15 @@ def missed_in_a_block(player: Player) -> bytes:
     return player.clear()[1]
 
 
-AGAIN = messages.CLOSE_COMPLETE + PARSED + BOUND + description("x") + ROWS + messages.CLOSE_COMPLETE + ready()
+AGAIN = (
+    messages.CLOSE_COMPLETE
+    + PARSED
+    + BOUND
+    + description("x")
+    + ROWS
+    + messages.CLOSE_COMPLETE
+    + ready()
+)
 
 
 def test_a_read_that_is_missed_again_is_asked_behind_the_transaction(shared: Engine) -> None:

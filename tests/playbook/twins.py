@@ -11,6 +11,7 @@ import struct
 from collections.abc import Sequence
 from contextlib import ExitStack
 from types import TracebackType
+from typing import Any
 
 from tests.fix_howdah import Howdah
 from tests.fix_pg import PostgresServer
@@ -26,7 +27,6 @@ from tests.fix_wire import (
     execute,
     parse,
     query,
-    rows,
     tags,
 )
 
@@ -69,6 +69,15 @@ def _plain(frame: Frame) -> tuple[str, bytes]:
 
 def _show(frames: Sequence[Frame]) -> str:
     return "\n".join(f"  {kind} {payload[:200]!r}" for kind, payload in map(_plain, frames))
+
+
+def _rows(frames: Sequence[Frame]) -> list[list[str | None]]:
+    """All DataRows, as text where they are."""
+    return [
+        [None if v is None else v.decode("utf-8", "backslashreplace") for v in frame.values]
+        for frame in frames
+        if frame.kind == "D"
+    ]
 
 
 class Twin:
@@ -119,11 +128,11 @@ class Twin:
         """Ask several times in both protocols; the rows."""
         for step in (sql, ext(sql), sql, ext(sql)):
             frames = self.step(step)
-        return rows(frames)
+        return _rows(frames)
 
     def rows_of(self, step: Step) -> list[list[str | None]]:
         """The rows of one step."""
-        return rows(self.step(step))
+        return _rows(self.step(step))
 
     def fails(self, step: Step, code: str) -> None:
         """Run a step that must fail with this SQLSTATE, directly as well."""
@@ -150,7 +159,7 @@ class Twin:
             if self.twins.last["hits"]:
                 raise
             raise AssertionError(f"no hit: {self.twins.last}: {step!r}") from None
-        return rows(frames)
+        return _rows(frames)
 
     def hits(self, count: int, *steps: Step) -> list[Frame]:
         """Run steps, of which exactly `count` statements are answered from memory."""
@@ -208,7 +217,7 @@ class Twins:
     ) -> None:
         self._sessions.close()
 
-    def session(self, user: str = "postgres", *, warm: bool = True, **options: str) -> Twin:
+    def session(self, user: str = "postgres", *, warm: bool = True, **options: Any) -> Twin:
         """A session and its twin.
 
         Args:
@@ -223,7 +232,7 @@ class Twins:
             self.howdah.until_hit(through, _WARM)
         return Twin(self, through, direct)
 
-    def prime(self, *reads: str, user: str = "postgres", **options: str) -> None:
+    def prime(self, *reads: str, user: str = "postgres", **options: Any) -> None:
         """Have somebody else's answers in memory, in both protocols."""
         passer_by = self.session(user, **options)
         for sql in reads:
@@ -231,7 +240,7 @@ class Twins:
             passer_by.hit(ext(sql))
         passer_by.close()
 
-    def tempt(self, *reads: str, user: str = "postgres", **options: str) -> None:
+    def tempt(self, *reads: str, user: str = "postgres", **options: Any) -> None:
         """Like `prime`, for what need not come to memory, or not for this user."""
         passer_by = self.session(user, **options)
         for sql in reads:

@@ -137,6 +137,29 @@ VALUES = st.integers(0, 3)
 #: Which of the reads that show it come behind a change.
 SHOWN = st.lists(st.integers(0, 11), max_size=3)
 
+VALUED = st.sampled_from([(k, v) for k, all_ in words.SETTINGS.items() for v in all_])
+
+
+def _set(text: str, name: str, value: str) -> str:
+    """A way to set something, with name and value put in."""
+    literal = value if value.startswith("'") else f"'{value}'"
+    return text.replace("{name}", name).replace("{value}", value).replace("{text}", literal)
+
+
+CHANGES = st.one_of(
+    st.builds(
+        lambda text, setting: (
+            _set(text, *setting),
+            words.SHOWS.get(setting[0], words.READS),
+        ),
+        st.sampled_from(words.SETS),
+        VALUED,
+    ),
+    st.sampled_from([(text, words.SHOWING["role"]) for text in words.ROLES]),
+    st.sampled_from([(text, words.SHOWING["temporary"]) for text in words.TEMPORARY[:11]]),
+    st.sampled_from(words.SHOWN_WRITES),
+)
+
 
 def among(texts: Sequence[str]) -> st.SearchStrategy[str]:
     return st.sampled_from(texts)
@@ -284,20 +307,11 @@ class Machine(RuleBasedStateMachine):
             for _ in range(times):
                 self._read(session, text, style, value)
 
-    @rule(n=NUMBERS, texts=st.lists(among(words.READS), min_size=2, max_size=4), style=STYLES)
-    def read_in_turns(self, n: int, texts: list[str], style: str) -> None:
-        session = self._turn(n, "read")
-        for text in texts * 3:
-            self._read(session, text, style, 1)
-
     @rule(texts=st.lists(among(words.READS), min_size=2, max_size=3), style=STYLES)
     def settle(self, texts: list[str], style: str) -> None:
         """All transactions end, all settings are those of the login, and all read."""
         for number in range(len(self.sessions)):
-            session = self._turn(number, "end")
-            if session.status != "I":
-                self._say(session, "ROLLBACK")
-            self._reset(session, "DISCARD ALL", simple=True)
+            self._calm(self._turn(number, "end"), wholly=True)
         for text in texts:
             for number in range(len(self.sessions)):
                 session = self._turn(number, "read")
@@ -345,9 +359,101 @@ class Machine(RuleBasedStateMachine):
         self._say(session, text, k=k)
         self._show(session, "transaction", shown)
 
+    def _calm(self, session: Session, *, wholly: bool) -> None:
+        """End its transaction, and with `wholly` go back to what held at the login."""
+        if session.status != "I":
+            self._say(session, "ROLLBACK")
+        if wholly:
+            self._reset(session, "DISCARD ALL", simple=True)
+
+    def _excursion(
+        self,
+        n: int,
+        wholly: bool,
+        begins: tuple[str, ...],
+        change: tuple[str, tuple[str, ...]],
+        ends: tuple[str, ...],
+        shown: list[int],
+        style: str,
+        early: bool,
+    ) -> None:
+        """Something is changed and perhaps undone; another session of the role stands by."""
+        session, other = self._turn(n, "excursion"), self.sessions[n ^ 2]
+        text, showing = change
+        reads = [showing[number % len(showing)] for number in shown]
+
+        def all_read(*sessions: Session) -> None:
+            for read in reads:
+                for one in sessions:
+                    self._read(one, read, style, one.number)
+
+        self._calm(session, wholly=wholly)
+        all_read(other, *([session] if early else []))
+        for said in begins:
+            self._say(session, said)
+        if early:
+            all_read(session)
+        self._say(session, text)
+        all_read(session, other, session)
+        for said in ends:
+            self._say(session, said)
+            all_read(session)
+        all_read(other, session)
+
+    _any_excursion = rule(
+        n=NUMBERS,
+        wholly=st.booleans(),
+        begins=st.sampled_from((("BEGIN",), ("BEGIN", "SAVEPOINT x"), ())),
+        change=CHANGES,
+        ends=st.sampled_from(words.EXCURSIONS),
+        shown=st.lists(st.integers(0, 11), min_size=1, max_size=2),
+        style=among(("simple", "text", "named")),
+        early=st.booleans(),
+    )
+    # Drawn more often than what is done by one step alone.
+    excursion = _any_excursion(_excursion)
+    another_excursion = _any_excursion(_excursion)
+    third_excursion = _any_excursion(_excursion)
+
     @rule(
         n=NUMBERS,
-        setting=st.sampled_from([(k, v) for k, all_ in words.SETTINGS.items() for v in all_]),
+        begin=among(words.BEGINS),
+        write=st.sampled_from(words.SHOWN_WRITES),
+        ends=st.sampled_from(words.EXCURSIONS[1:4]),
+        by_other=st.booleans(),
+    )
+    def write_meanwhile(
+        self,
+        n: int,
+        begin: str,
+        write: tuple[str, tuple[str, ...]],
+        ends: tuple[str, ...],
+        by_other: bool,
+    ) -> None:
+        """A transaction reads, it or another session writes, and both read on."""
+        session, other = self._turn(n, "write meanwhile"), self.sessions[n ^ 2]
+        text, reads = write
+
+        def all_read() -> None:
+            for read in reads[:2]:
+                for one in (session, other):
+                    self._read(one, read, "simple", 1)
+
+        self._calm(session, wholly=True)
+        if other.status != "I":
+            self._calm(other, wholly=False)
+        self._say(session, begin)
+        all_read()
+        self._say(other if by_other else session, text)
+        all_read()
+        all_read()
+        for said in ends:
+            self._say(session, said)
+            all_read()
+
+    @rule(
+        n=NUMBERS,
+        setting=VALUED,
         text=among(words.SETS),
         simple=st.booleans(),
         shown=SHOWN,
@@ -355,16 +461,13 @@ class Machine(RuleBasedStateMachine):
     def set(
         self, n: int, setting: tuple[str, str], text: str, simple: bool, shown: list[int]
     ) -> None:
-        name, value = setting
-        literal = value if value.startswith("'") else f"'{value}'"
-        said = text.replace("{name}", name).replace("{value}", value).replace("{text}", literal)
         session = self._turn(n, "set")
-        self._say(session, said, simple=simple)
+        self._say(session, _set(text, *setting), simple=simple)
         self._show(session, "setting", shown)
 
     @rule(
         n=NUMBERS,
-        setting=st.sampled_from([(k, v) for k, all_ in words.SETTINGS.items() for v in all_]),
+        setting=VALUED,
         text=among(words.BOUND_SETS),
         local=st.booleans(),
         shown=SHOWN,

@@ -104,22 +104,40 @@ OTHER_READS = (
     "SELECT name, is_holdable FROM pg_cursors ORDER BY 1",
     "SELECT /* howdah: off */ id, v FROM t ORDER BY id",
 )
-WRITES = (
-    "UPDATE public.t SET v = v || '.' WHERE id = {n}",
-    "UPDATE public.t SET v = 'again {n}' WHERE id = {n} RETURNING v",
-    "UPDATE a.t SET v = v || ',' WHERE id = {n}",
-    "UPDATE t SET v = v || ';' WHERE id = {n}",
-    "UPDATE public.log SET n = n + 1 WHERE id = {n}",
-    "WITH w AS (UPDATE public.log SET n = n + 1 WHERE id = {n} RETURNING n) SELECT n FROM w",
-    "DELETE FROM public.t WHERE id = {n} + 4",
-    "INSERT INTO public.t VALUES ({n} + 4, 'made') ON CONFLICT (id) DO UPDATE SET v = 'met'",
-    "UPDATE public.docs SET v = v || '!' WHERE id = {n}",
-    "SELECT bump({n})",
-    "SELECT nextval('public.numbers')",
-    "DO $$BEGIN UPDATE public.log SET n = n + 10 WHERE id = {n}; END$$",
-    "SELECT v FROM public.t WHERE id = {n} FOR UPDATE",
-    "SELECT pg_advisory_xact_lock({n})",
+#: Writes, each with reads that show it.
+SHOWN_WRITES = tuple(
+    (text, reads)
+    for reads, texts in (
+        (
+            (*_T, "SELECT t.v, l.n FROM t JOIN public.log l USING (id) ORDER BY t.id"),
+            (
+                "UPDATE public.t SET v = v || '.' WHERE id = {n}",
+                "UPDATE public.t SET v = 'again {n}' WHERE id = {n} RETURNING v",
+                "UPDATE a.t SET v = v || ',' WHERE id = {n}",
+                "UPDATE t SET v = v || ';' WHERE id = {n}",
+                "DELETE FROM public.t WHERE id = {n} + 4",
+                "INSERT INTO public.t VALUES ({n} + 4, 'made')"
+                " ON CONFLICT (id) DO UPDATE SET v = 'met'",
+                "SELECT v FROM public.t WHERE id = {n} FOR UPDATE",
+            ),
+        ),
+        (
+            _ROWS[:3],
+            (
+                "UPDATE public.log SET n = n + 1 WHERE id = {n}",
+                "WITH w AS (UPDATE public.log SET n = n + 1 WHERE id = {n} RETURNING n)"
+                " SELECT n FROM w",
+                "SELECT bump({n})",
+                "DO $$BEGIN UPDATE public.log SET n = n + 10 WHERE id = {n}; END$$",
+                "SELECT nextval('public.numbers')",
+                "SELECT pg_advisory_xact_lock({n})",
+            ),
+        ),
+        (_ROLE[:1], ("UPDATE public.docs SET v = v || '!' WHERE id = {n}",)),
+    )
+    for text in texts
 )
+WRITES = tuple(text for text, _ in SHOWN_WRITES)
 FAILURES = (
     "SELECT 1 / (id - id) FROM public.t",
     "SELECT v FROM public.nowhere",
@@ -195,6 +213,16 @@ SETTINGS = {
     "standard_conforming_strings": ("on", "off"),
     "client_encoding": ("'UTF8'", "'LATIN1'"),
     "work_mem": ("'4MB'", "'1MB'"),
+}
+#: What shows each of them, as far as it shows at all.
+SHOWS = {
+    "TimeZone": _SETTING[:2],
+    "DateStyle": _SETTING[:2],
+    "bytea_output": _SETTING[:1],
+    "search_path": (*_T, _SETTING[5]),
+    "app.tenant": (*_SETTING[2:5], _ROLE[0]),
+    "row_security": (_ROLE[0], _ROLE[4]),
+    "role": _ROLE,
 }
 SETS = (
     "SET {name} = {value}",
@@ -277,6 +305,27 @@ CURSORS = (
     "MOVE 1 FROM c",
     "CLOSE c",
     "CLOSE ALL",
+)
+#: How an excursion ends: what was set in it holds, or does not.
+EXCURSIONS = (
+    (),
+    ("ROLLBACK",),
+    ("COMMIT",),
+    ("ROLLBACK TO x",),
+    ("ROLLBACK TO x", "COMMIT"),
+    ("RELEASE x", "COMMIT"),
+    ("RELEASE x", "ROLLBACK"),
+    ("COMMIT AND CHAIN",),
+    ("ROLLBACK AND CHAIN", "COMMIT"),
+    ("SELECT v FROM public.nowhere", "ROLLBACK"),
+    ("SELECT v FROM public.nowhere", "ROLLBACK TO x", "COMMIT"),
+    ("SELECT v FROM public.nowhere", "COMMIT"),
+    ("COMMIT", "DISCARD ALL"),
+    ("COMMIT", "RESET ALL"),
+    ("COMMIT; BEGIN", "ROLLBACK"),
+    ("BEGIN", "SELECT 1 / 0", "ROLLBACK"),
+    ("SET TimeZone = 'Nowhere/Land'", "ROLLBACK"),
+    ("PREPARE TRANSACTION 'twin {side}{n}'", "ROLLBACK PREPARED 'twin {side}{n}'"),
 )
 #: Several statements in one Query.
 TOGETHER = (

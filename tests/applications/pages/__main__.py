@@ -38,7 +38,7 @@ def main() -> int:
     if not options.no_save and options.only == "*":
         PAGE.write_text(report.updated(PAGE.read_text(), results))
         print(f"written: {PAGE}")
-    return 1 if any(r.least < LEAST and not r.stack.gap for r in results) else 0
+    return 1 if any(result.least < LEAST for result in results) else 0
 
 
 def _on(server: PostgresServer, only: str, explaining: bool) -> list[Result]:

@@ -124,7 +124,6 @@ STACKS: tuple[Stack, ...] = (
         "asyncpg_transaction_rows",
         "asyncpg, pool, transactions, `fetchrow`, `fetchval`",
         _pool(_as_wanted, True),
-        gap="an answer with a limit of rows is not stored in a transaction",
     ),
     Stack("asyncpg_statement", "asyncpg, `pool.fetch`", _by_statement()),
     Stack(

@@ -55,15 +55,10 @@ def _markdown(results: Sequence[Result]) -> str:
     servers = list(dict.fromkeys(result.server for result in results))
     head = ["stack", *[f"{s}, {kind}" for s in servers for kind in ("reading", "writing")]]
     lines = [head, ["---"] * len(head)]
-    gaps = []
-    for stack in dict.fromkeys(result.stack for result in results):
-        title = stack.title
+    for title in dict.fromkeys(result.stack.title for result in results):
         cells = [title]
-        if stack.gap:
-            gaps.append(f"- {title}: {stack.gap} (`portal`).")
         for server in servers:
             one = next(r for r in results if (r.server, r.stack.title) == (server, title))
             cells += [f"{one.reading.share:.1%}", f"{one.writing.share_unwritten:.1%}"]
         lines.append(cells)
-    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return "\n\n".join([text, "Known gaps:", "\n".join(gaps)]) if gaps else text
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -20,11 +20,9 @@ class Stack:
 
     Attributes:
         more: reads of a page besides those of the shop's data.
-        gap: why less of the page comes from memory than should, all of it for the reason `portal`.
     """
 
     name: str
     title: str
     open: Opener
     more: int = 0
-    gap: str = ""

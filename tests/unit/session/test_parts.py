@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.cache.store import Entry
 from proxy.session.parts import Rest, asks, cut
 from proxy.wire import messages
 
@@ -45,9 +46,11 @@ def test_parts_are_those_of_a_portal(values: list[bytes], limits: list[int]) -> 
     body = body_of(values)
     reply, position = cut(body, 0, limits[0])
     assert reply == portal.execute(limits[0])
-    rest = Rest(body, None, position, b"", b"")
+    rest = Rest(Entry((1, b"s", b"p"), None, body, (), ()), position)
     for limit in limits[1:]:
+        assert rest.rows == portal.at
         assert rest.take(limit) == portal.execute(limit)
+    assert rest.ended is (portal.at == len(values))
 
 
 def test_rows_without_columns() -> None:
