@@ -100,6 +100,7 @@ class Engine:
         # Seconds, as sessions are told them; the shell sets it.
         self.clock: Callable[[], float] = lambda: 0.0
         self._shell = shell
+        self.reloads = 0  # of the server's configuration
         self._next_context = 1
         self._next_family = 0
         self._plan_bytes = 0
@@ -355,6 +356,7 @@ class Engine:
 
     def settings_reloaded(self) -> None:
         """The server has reloaded its configuration: every session is asked again."""
+        self.reloads += 1
         for database in self.databases.values():
             self._retire(database)
         self.epoch("settings")

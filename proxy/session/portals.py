@@ -123,13 +123,6 @@ class PortalSide(ClientSide):
                 return count, closes
         return len(batch), closes
 
-    def in_background(self) -> Pending:
-        """A request of Howdah's own that nobody waits for: what else is sent goes on as before."""
-        pending = self.new_pending(hidden=True)
-        pending.background = True
-        self.backgrounds += 1
-        return pending
-
     def replaces(self, execute: bytes, number: int, pending: Pending) -> None:
         """An Execute that goes upstream in a batch with other things: what is kept answers it."""
         asked = asks(execute)

@@ -471,8 +471,9 @@ class ServerSide(Preparing):
         if self.resets != answer.resets:
             # A reload has changed what RESET goes back to, perhaps in front of that SET.
             self.resets, state.came = answer.resets, None
-        if first:
-            self.login_custom = head.watched, answer.custom
+        snapshot = self.data.snapshot
+        if first and snapshot is not None and not snapshot.login_triggers:
+            self.login_custom = head.watched, self.engine.reloads, answer.custom
         self.shown(state, context)
 
     def _answer_of(self, head: Pending) -> probe.Answer | None:

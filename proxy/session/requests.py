@@ -129,9 +129,9 @@ class ClientSide(Touched):
 
     def _touch(self) -> None:
         """Show PostgreSQL that the client is not idle (T2): a Sync, its reply unseen."""
-        pending = self.new_pending(hidden=True)
-        pending.synced = True
+        self.in_background()
         self.send(messages.SYNC)
+        self.refresh()
 
     def fill(self, context: Context, plan: Plan, key: Key) -> tuple[Fill | None, Reason]:
         """Prepare to record the answer of a read that could have been a hit (F5)."""

@@ -459,6 +459,13 @@ class SessionState(Tracking):
         self.hot = False
         return pending
 
+    def in_background(self) -> Pending:
+        """A request of Howdah's own that nobody waits for: what else is sent goes on as before."""
+        pending = self.new_pending(hidden=True)
+        pending.background = True
+        self.backgrounds += 1
+        return pending
+
     def simple_pending(self) -> Pending:
         """The pending of a Query or FunctionCall.
 

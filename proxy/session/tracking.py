@@ -99,8 +99,9 @@ class Tracking:
         self.marks: list[tuple[bytes, State, State]] | None = None
         self._families: dict[int, int] = {}
         self.resets = ""  # a hash of what RESET ALL goes back to, as the last probe showed it
-        # Values of the custom settings at the login, and which were watched then.
-        self.login_custom: tuple[tuple[str, ...], str] | None = None
+        # What the settings that are watched go back to: their values at the login, which
+        # they were then, and how often the server's configuration had been read.
+        self.login_custom: tuple[tuple[str, ...], int, str] | None = None
         # A cursor may change settings when it is fetched from.
         self.cursors_set = False
         # The settings under which functions in SQL or PL/pgSQL have first run: plans that
@@ -204,9 +205,10 @@ class Tracking:
             return None
         goes_back = ""
         if flags & (Flag.RESET_ALL | Flag.DISCARD_ALL) and self.data.watched:
-            if self.login_custom is None or self.login_custom[0] != self.data.watched:
+            login = self.login_custom
+            if login is None or login[:2] != (self.data.watched, self.engine.reloads):
                 return None
-            goes_back = self.login_custom[1]
+            goes_back = login[2]
         if len(said) > 64:
             said = blake2b(said, digest_size=24).digest()
         return f"{self.resets} {goes_back} {'in' if block else 'out'} {self.user}", said

@@ -500,6 +500,37 @@ def test_reset_after_a_reload_that_changed_a_default(
             _reset_each(howdah, moved, at_home, direct, UTC)
 
 
+def test_reset_of_what_is_only_read_by_name_after_a_reload(
+    start_howdah: Starter, postgres: PostgresServer
+) -> None:
+    """work_mem is in the key since it is read; RESET ALL leads two sessions to different values."""
+    howdah = start_howdah()
+    database = postgres.create_database(MOMENTS, name="broken")
+    howdah.warm(database)
+    shown = "SELECT current_setting('work_mem'), count(*) FROM moments"
+    with (
+        howdah.wire(database) as plain,
+        howdah.wire(database, options="-c work_mem=4MB") as own,
+        connect((postgres.host, postgres.port), database, options="-c work_mem=4MB") as direct,
+    ):
+        for wire in (plain, own):
+            howdah.until_hit(wire, shown)
+            wire.query("SET work_mem = '5MB'")
+            howdah.until_hit(wire, shown)
+            wire.query("RESET ALL")
+            howdah.until_hit(wire, shown)
+        with _server_setting(postgres, "work_mem = '9MB'"):
+            eventually(lambda: "has reloaded its configuration" in howdah.log)
+            wanted = direct.rows(shown)
+            for _ in range(3):
+                for wire in (plain, own):
+                    wire.query("SET work_mem = '5MB'")
+                    howdah.until_hit(wire, shown)
+                    wire.query("RESET ALL")
+                assert own.rows(shown) == wanted
+                assert plain.rows(shown)[0][0] == "9MB"
+
+
 def _has_moved(wire: Wire, before: list[list[str | None]]) -> bool:
     return wire.rows("SELECT pg_conf_load_time()") != before
 

@@ -120,7 +120,8 @@ SETTINGS = (
         (
             "SELECT d, ts, tsz" + THING,
             "SELECT date '01/02/2003', v FROM public.t",
-            "SELECT written::date, d::text" + THING,
+            "SELECT d::text, to_char(d, 'Mon DD')" + THING,
+            "SELECT written::date" + THING,
             "SELECT d FROM public.things WHERE d > '02/03/2004' OR id = $1",
         ),
         refused="Chinese",
@@ -162,7 +163,8 @@ SETTINGS = (
             "SELECT * FROM t ORDER BY id",
             "SELECT label(), v FROM t WHERE id = $1",
             "SELECT * FROM lens ORDER BY 1",
-            "SELECT current_schema(), current_schemas(false), id FROM a.t",
+            "SELECT current_schema(), id FROM a.t",
+            "SELECT current_schemas(false), id FROM a.t",
             "SELECT count(*) FROM t",
         ),
     ),
@@ -271,7 +273,10 @@ SETTINGS = (
     Setting(
         "timezone_abbreviations",
         ("Default", "India", "Australia"),
-        ("SELECT timestamptz '2024-01-01 00:00 IST', zoned::timestamptz" + THING,),
+        (
+            "SELECT timestamptz '2024-01-01 00:00 IST', v FROM public.t",
+            "SELECT zoned::timestamptz" + THING,
+        ),
     ),
     Setting(
         "default_transaction_isolation",

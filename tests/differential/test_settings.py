@@ -34,7 +34,7 @@ SESSIONS = 8
 #: The least share of hits among the reads: below it the comparison would prove little.
 FLOOR = 0.5
 #: What the length of a run of reads is drawn from.
-RUN = (6, 8, 12)
+RUN = (8, 10, 14)
 ONE = b"1"
 INT4 = 23
 
@@ -147,7 +147,7 @@ class Play:
     # --- reads --------------------------------------------------------------
 
     def message(self, session: Session, text: str, style: str) -> bytes:
-        """What asks for a read in a style."""
+        """What asks for a read in a style; a named statement is prepared by this, if needed."""
         values = [ONE] if "$1" in text else []
         oids = [INT4] * len(values)
         if style == "simple":
@@ -157,12 +157,12 @@ class Play:
         if style in ("text", "binary"):
             return parse(text, oids=oids) + bind(values, results=results) + run
         name = "s" + md5(text.encode(), usedforsecurity=False).hexdigest()[:8]
-        head = b""
         if style != "again" or name not in session.names:
             # Prepared once more, it is of the settings of now.
             session.names.add(name)
-            head = close("S", name) + parse(text, name, oids)
-        return head + bind(values, statement=name, results=results) + run
+            data = close("S", name) + parse(text, name, oids) + describe("S", name) + SYNC
+            session.ask(data, what=f"{session.user} prepares {text}")
+        return bind(values, statement=name, results=results) + run
 
     def read(self, session: Session, text: str) -> None:
         style = self.dice.choice(STYLES)

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.drivers.shop import Place, compare
+from tests.drivers.shop import SCHEMA, Place, compare
 from tests.fix_howdah import Howdah
 from tests.fix_pg import PostgresServer
 
@@ -162,9 +162,8 @@ async def no_statement_cache(place: Place) -> list[Any]:
     return found
 
 
-SCRIPTS = [statements, pool]
-# fetchval and fetchrow limit the rows of the Execute, and such executions are forwarded.
-NO_HITS = [cursors, copy_and_listen, no_statement_cache]
+SCRIPTS = [statements, pool, cursors, no_statement_cache]
+NO_HITS = [copy_and_listen]
 
 
 @pytest.mark.parametrize("script", SCRIPTS + NO_HITS, ids=lambda script: script.__name__)
@@ -174,3 +173,51 @@ def test_script(howdah: Howdah, postgres: PostgresServer, script) -> None:
 
     run.__name__ = script.__name__
     compare(howdah, postgres, run, hits=script in SCRIPTS)
+
+
+async def page(connection: asyncpg.Connection) -> list[Any]:
+    """Twelve reads in all ways that asyncpg has."""
+    found: list[Any] = []
+    for number in range(1, 5):
+        found.append(await connection.fetchval("SELECT name FROM item WHERE id = $1", number))
+        sql = "SELECT name, price FROM item WHERE id = $1"
+        found.append(tuple(await connection.fetchrow(sql, number)))
+        sql = "SELECT * FROM item WHERE id < $1 ORDER BY id"
+        found.append(plain(await connection.fetch(sql, number)))
+    return found
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["autocommit", "transaction"])
+@pytest.mark.parametrize("fresh", [False, True], ids=["same_connection", "new_connection"])
+def test_repeated_reads_come_from_memory(
+    howdah: Howdah, postgres: PostgresServer, inside: bool, fresh: bool
+) -> None:
+    """The first time teaches the answers, the second time what is asked for inside of blocks."""
+    database = postgres.create_database(SCHEMA, name="asyncpg_share")
+    howdah.warm(database)
+
+    async def show(connection: asyncpg.Connection) -> list[Any]:
+        if not inside:
+            return await page(connection)
+        async with connection.transaction():
+            return await page(connection)
+
+    async def script() -> None:
+        direct = await _connect(Place(postgres.host, postgres.port, database))
+        expected = await page(direct)
+        await direct.close()
+        place = Place(howdah.host, howdah.port, database)
+        connection = await _connect(place)
+        for _ in range(4):
+            assert await show(connection) == expected
+            if fresh:
+                await connection.close()
+                connection = await _connect(place)
+        with howdah.watching() as gained:
+            for _ in range(2):
+                assert await show(connection) == expected
+        answered = gained["hits"] + gained.get("shared/", 0)
+        assert answered == 24, gained
+        await connection.close()
+
+    asyncio.run(script())

@@ -252,15 +252,9 @@ def waiter_gets_a_rejected_fill() -> None:
 @mutation(
     "F5",
     "the answer to an Execute with a row limit is stored",
-    EXTENDED + "test_row_limits_and_named_portals_are_forwarded",
+    "tests/playbook/test_preparing.py::test_what_comes_behind_a_limit_is_not_seen",
 )
 def row_limit_is_stored() -> None:
-    def plain(bind_of: Any) -> Any:
-        def bound(self: Any, batch: Any, index: int) -> Any:
-            return bind_of(self, [*batch[:-1], (extended.E, messages.execute(b""))], index)
-
-        return bound
-
     def whole(begin: Any) -> Any:
         def begun(self: Any, kind: int, size: int) -> bool:
             if kind == 0x73:  # PortalSuspended
@@ -270,8 +264,8 @@ def row_limit_is_stored() -> None:
 
         return begun
 
-    patching.replace(ExtendedSide, "_bind_of", plain)
     patching.replace(Fill, "begin", whole)
+    patching.replace(Fill, "beyond", lambda _: lambda self, kind: None)
 
 
 @mutation(

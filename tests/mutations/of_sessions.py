@@ -85,18 +85,12 @@ def local_outlives_the_transaction() -> None:
 
 @mutation("K3", "ROLLBACK leaves the settings as they are", SETTINGS, TWINS)
 def rollback_keeps_settings() -> None:
-    def keep(self: Any) -> None:
-        self.kept = self.settings
-        self._go(self.settings)
-
-    patching.replace(Tracking, "_back_to_begin", lambda _: keep)
+    patching.rewrite(Tracking, "_outside", "self._back(self.begun)", "self._go(self.settings)")
 
 
 @mutation("K3", "ROLLBACK TO leaves the settings as they are", SETTINGS, TWINS)
 def savepoint_keeps_settings() -> None:
-    patching.rewrite(
-        Tracking, "_savepoint", "_, state, self.kept = marks[at]", "state = self.settings"
-    )
+    patching.rewrite(Tracking, "_savepoint", "self._back(marks[at][1:])", "self._go(self.settings)")
 
 
 @mutation("K3", "DISCARD ALL and RESET ALL leave the settings as they are", SETTINGS, TWINS)

@@ -143,6 +143,25 @@ def test_a_role_that_is_taken_sees_its_own_rows(
     session.hit(RLS)
 
 
+@pytest.mark.parametrize("text", ["SET ROLE {}", "SET SESSION AUTHORIZATION {}"])
+def test_from_one_role_to_another(twins: Twins, text: str) -> None:
+    """Two roles without privileges beyond their own tables: neither gets what the other may."""
+    session = twins.session()
+    for _ in range(3):
+        session.step(text.format("alice"))
+        assert session.read(HERS) == [["of alice"]]
+        assert session.read(RLS) == [["hers"]]
+        session.step(text.format("bob"))
+        session.fails(HERS, "42501")
+        session.fails(ext(HERS), "42501")
+        assert session.read(RLS) == [["his"]]
+        assert session.read(THEIRS) == [["of carol"]]
+    session.step(text.format("alice"))
+    session.fails(THEIRS, "42501")
+    session.hit(HERS)
+    session.hit(RLS)
+
+
 REFUSED: tuple[Step, ...] = (
     "SET ROLE postgres",
     "SET ROLE bob",

@@ -71,7 +71,7 @@ FLOWS: dict[str, list[Exchange]] = {
             z(*limited(sql, n, binary=b))
             for sql in (*SHAPES, COMPOSITES)
             for n in (1, 2, 5, 6)
-            for b in (0, 1)
+            for b in (False, True)
         ]
     ),
     "first_rows_of_some": flow(
