@@ -26,7 +26,8 @@ TAGS = {Control.BEGIN: b"BEGIN", Control.COMMIT: b"COMMIT", Control.ROLLBACK: b"
 _BEGIN = re.compile(rb"\s*BEGIN\b", re.IGNORECASE)
 _BEGINS = re.compile(rb"\s*(?:BEGIN|START)\b", re.IGNORECASE)
 
-# What a SET LOCAL of a custom setting is.
+# What a SET LOCAL of a custom setting is: others are reported, or may be refused.
+_DOTTED = re.compile(rb'\s*SET\s+LOCAL\s+[\w$"]+\s*\.', re.IGNORECASE)
 _CUSTOM = Flag.SETTINGS | Flag.CUSTOM | Flag.SET_CONSTANT | Flag.LOCAL
 
 
@@ -206,6 +207,8 @@ class ClientSide(Touched):
         assert self.deferred is not None
         if plan.kind is not Kind.OTHER or plan.flags != _CUSTOM or len(self.deferred) > 8:
             return False
+        if not _DOTTED.match(text):
+            return False
         if not self.arrives(plan, text):
             return False
         self.deferred.append(text)
@@ -216,7 +219,7 @@ class ClientSide(Touched):
         """After a hit SET TRANSACTION must fail as it would after any query (T2)."""
         if plan.control is not Control.SET_TRANSACTION and not plan.flags & Flag.ISOLATION:
             return
-        if self.hits_in_block and not self.snapshot_in_block:
+        if self.hits_in_block and not self.snapshot_in_block and self.status != b"E":
             self.inject(pending, b"SELECT 1", b"12DC33")
             self.snapshot_in_block = True
 

@@ -224,6 +224,24 @@ def test_a_setting_without_effect_counts_where_it_is_read(twins: Twins) -> None:
     session.hit(named)
 
 
+def test_a_name_that_is_reported_does_not_wait(twins: Twins) -> None:
+    """ParameterStatus tells the client of application_name, when it changes and changes back."""
+    named = "SELECT current_setting('application_name'), v FROM t"
+    session = reader(twins)
+    for name in ("one", "two", "one", "two"):
+        session.run("BEGIN", f"SET LOCAL application_name = '{name}'", named, "COMMIT", named)
+
+
+def test_an_end_and_more_in_a_failed_transaction(twins: Twins) -> None:
+    """What would take a snapshot in front of SET TRANSACTION has no place there."""
+    session = reader(twins)
+    for _ in range(3):
+        session.hit(NOTES)
+        session.run("BEGIN", NOTES, "SELECT 1 / 0")
+        session.step(pipeline("END", "SET app.tenant = 't0'", "SET LOCAL work_mem = '6MB'"))
+        session.run("ROLLBACK", NOTES, "RESET ALL", NOTES)
+
+
 def test_names_beyond_number_are_not_cached(
     postgres: PostgresServer, shared_howdahs: SharedHowdahs
 ) -> None:

@@ -98,6 +98,9 @@ FLOWS: dict[str, list[Exchange]] = {
         *[z(*limited(BREAKS, limit)) for limit in (1, 2, 3, 2, 1)],
         z(*limited(BREAKS, 1, 1, 1)),
     ),
+    "an_error_behind_the_limit_in_a_block": flow(
+        BEGIN, z(*limited(BREAKS.replace("6", "12"), 2)), z(*UPTO3, execute()), COMMIT
+    ),
     "goes_on_in_a_block": flow(
         BEGIN,
         z(*UPTO3, execute(limit=1)),
@@ -321,13 +324,16 @@ PREPARED: dict[str, list[Exchange]] = {
     ),
     "a_close_that_is_skipped": flow(
         z(P1, describe("S", "s")),
-        z(execute("nope"), close("S", "s")),
+        z(bind([b"x"], statement="s"), close("S", "s")),
         z(P1, describe("S", "s")),
         z(bind([b"2"], statement="s"), execute()),
     ),
     "a_deallocate_that_fails": flow(
         z(P1, describe("S", "s")),
-        ([query("SELECT 1/0; DEALLOCATE s")], "Z"),
+        BEGIN,
+        ([query("SELECT 1/0")], "Z"),
+        ([query("DEALLOCATE s")], "Z"),
+        ROLLBACK,
         z(P1, describe("S", "s")),
         z(bind([b"2"], statement="s"), execute()),
     ),

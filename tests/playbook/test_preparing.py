@@ -158,16 +158,10 @@ def test_a_name_that_may_not_be_free_is_sent(shared: Engine, how: str) -> None:
     prepare(player)
     confirm(player)
     if how == "close":
-        player.client(messages.execute(b"nope") + messages.close(b"S", b"s") + messages.SYNC)
+        player.client(MISS[:-5] + messages.close(b"S", b"s") + messages.SYNC)
     else:
-        player.query("SELECT 1/0; DEALLOCATE s")
-    player.server(error("34000") + ready())
-    player.clear()
-    player.session.statements_since_probe = 100
-    player.query("SELECT x FROM t")
-    if player.session.pending[0].hidden:
-        player.probed(statements="{}")
-    player.server(description("x") + ROWS + ready())
+        player.query("DEALLOCATE s")
+    player.server(error("22P02") + ready())
     player.clear()
     player.client(PREPARE + messages.SYNC)
     assert player.clear()[0] == b""
@@ -431,3 +425,27 @@ def test_behind_one_that_is_asked_again_things_go_on(shared: Engine) -> None:
     assert player.clear() == (b"", b"")
     player.server(own("BEGIN") + description("x") + complete("SELECT 0") + ready("T"))
     player.expect("C< T\nC< C SELECT 0\nC< Z T")
+
+
+def test_what_the_client_sets_behind_it_does_not_matter(shared: Engine) -> None:
+    """asyncpg's pool resets a connection right behind its transaction."""
+    player = Player(shared)
+    missed_in_a_block(player)
+    assert missed_in_a_block(player)
+    entries = len(shared.store)
+    player.query("RESET ALL")
+    player.server(AGAIN)
+    player.server(complete("RESET") + ready())
+    assert len(shared.store) == entries + 1
+
+
+def test_a_reload_in_front_of_its_answer_rejects_it(shared: Engine) -> None:
+    player = Player(shared)
+    missed_in_a_block(player)
+    assert missed_in_a_block(player)
+    entries = len(shared.store)
+    player.query("RESET ALL")
+    player.server(messages.message(b"S", b"DateStyle\0German\0"))
+    player.server(AGAIN)
+    player.server(complete("RESET") + ready())
+    assert len(shared.store) == entries
