@@ -498,50 +498,6 @@ def test_a_stale_write_may_mean_any_table_of_its_name(shared: Engine) -> None:
     assert {(OID, 20001), (OID, 20009)} <= raised
 
 
-def prepared_with_flush(player: Player) -> None:
-    """As asyncpg does it: Parse, Describe, Flush; then the answer is awaited."""
-    player.client(
-        messages.parse(b"s", READ) + messages.message(b"D", b"Ss\0") + messages.message(b"H")
-    )
-    player.server(PARSED + messages.message(b"t", bytes(2)) + description("x"))
-    player.clear()
-
-
-def test_a_statement_prepared_with_flush_fills_and_hits(shared: Engine) -> None:
-    execution = bind(b"1", b"s") + EXECUTE + messages.SYNC
-    one, two = Player(shared, 1), Player(shared, 2)
-    prepared_with_flush(one)
-    fill(one, execution, BOUND + ROWS + ready())
-    # Another text: the description of this one is known.
-    text = READ + b" "
-    two.client(messages.parse(b"s", text) + messages.message(b"D", b"Ss\0") + FLUSH)
-    two.server(PARSED + messages.message(b"t", bytes(2)) + description("x"))
-    two.clear()
-    fill(two, execution, BOUND + ROWS + ready())
-    three = Player(shared, 3)
-    three.client(messages.parse(b"s", text) + FLUSH)
-    three.server(PARSED)
-    three.clear()
-    three.client(execution)
-    assert three.clear() == (BOUND + ROWS + ready(), messages.SYNC)
-    three.server(ready())
-    assert three.clear() == (b"", b"")
-    hit(three, execution, BOUND + ROWS + ready())
-
-
-def test_a_bind_before_flush_hits_nothing(shared: Engine) -> None:
-    """F5"""
-    execution = bind(b"1", b"s") + EXECUTE + messages.SYNC
-    one, two = Player(shared, 1), Player(shared, 2)
-    prepared_with_flush(one)
-    fill(one, execution, BOUND + ROWS + ready())
-    two.client(messages.parse(b"s", READ) + bind(b"2", b"s") + messages.message(b"H"))
-    two.server(PARSED + BOUND)
-    two.clear()
-    two.client(execution)
-    assert two.clear() == (b"", execution)
-
-
 def test_statements_prepared_while_the_catalog_loads_hit_later() -> None:
     """K1: reads that turn out to be plain have changed no settings."""
     shared = Engine(cache_bytes=1_000_000, entry_limit=100_000, max_age=60.0, shell=Shell())

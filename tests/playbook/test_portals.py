@@ -49,7 +49,7 @@ SOME = "SELECT id, v FROM t WHERE id <= $1 ORDER BY id"
 ONE = "SELECT v FROM t WHERE id = $1"
 EMPTY = "SELECT id FROM t WHERE id > 100"
 NO_COLUMNS = "SELECT FROM t"
-BREAKS = "SELECT 6 / (3 - id) FROM t ORDER BY id"
+BREAKS = "SELECT 6 / (3 - id) FROM t"
 SHAPES = (ALL, EMPTY, NO_COLUMNS)
 COMPOSITES = "SELECT p, r, odd FROM odd ORDER BY id"
 
@@ -99,7 +99,11 @@ FLOWS: dict[str, list[Exchange]] = {
         z(*limited(BREAKS, 1, 1, 1)),
     ),
     "an_error_behind_the_limit_in_a_block": flow(
-        BEGIN, z(*limited(BREAKS.replace("6", "12"), 2)), z(*UPTO3, execute()), COMMIT
+        BEGIN,
+        ([query("SAVEPOINT a")], "Z"),
+        z(*limited(BREAKS.replace("6", "12"), 2)),
+        z(*UPTO3, execute()),
+        COMMIT,
     ),
     "goes_on_in_a_block": flow(
         BEGIN,

@@ -449,3 +449,52 @@ def test_a_reload_in_front_of_its_answer_rejects_it(shared: Engine) -> None:
     player.server(AGAIN)
     player.server(complete("RESET") + ready())
     assert len(shared.store) == entries
+
+
+# Statements that nobody has described yet
+
+
+def prepared_with_flush(player: Player) -> None:
+    """As asyncpg does it: Parse, Describe, Flush; then the answer is awaited."""
+    player.client(
+        messages.parse(b"s", READ) + messages.message(b"D", b"Ss\0") + messages.message(b"H")
+    )
+    player.server(PARSED + messages.message(b"t", bytes(2)) + description("x"))
+    player.clear()
+
+
+def test_a_statement_prepared_with_flush_fills_and_hits() -> None:
+    shared = engine()
+    execution = bind(b"1", b"s") + EXECUTE + messages.SYNC
+    one, two = Player(shared, 1), Player(shared, 2)
+    prepared_with_flush(one)
+    fill(one, execution, BOUND + ROWS + ready())
+    # Another text: the description of this one is known.
+    text = READ + b" "
+    two.client(messages.parse(b"s", text) + messages.message(b"D", b"Ss\0") + FLUSH)
+    two.server(PARSED + messages.message(b"t", bytes(2)) + description("x"))
+    two.clear()
+    fill(two, execution, BOUND + ROWS + ready())
+    three = Player(shared, 3)
+    three.client(messages.parse(b"s", text) + FLUSH)
+    three.server(PARSED)
+    three.clear()
+    three.client(execution)
+    assert three.clear() == (BOUND + ROWS + ready(), messages.SYNC)
+    three.server(ready())
+    assert three.clear() == (b"", b"")
+    hit(three, execution, BOUND + ROWS + ready())
+
+
+def test_a_bind_before_flush_hits_nothing() -> None:
+    """F5"""
+    shared = engine()
+    execution = bind(b"1", b"s") + EXECUTE + messages.SYNC
+    one, two = Player(shared, 1), Player(shared, 2)
+    prepared_with_flush(one)
+    fill(one, execution, BOUND + ROWS + ready())
+    two.client(messages.parse(b"s", READ) + bind(b"2", b"s") + messages.message(b"H"))
+    two.server(PARSED + BOUND)
+    two.clear()
+    two.client(execution)
+    assert two.clear() == (b"", execution)
