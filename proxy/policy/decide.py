@@ -281,7 +281,9 @@ def _modify(facts: Facts, situation: Situation) -> Plan:
             if reached.effect is Effect.OPAQUE:
                 return _opaque(facts, catalog)
             code.reaches(reached)
-    return _performs(code)
+    plan = _performs(code)
+    # Where a cursor stands matters, and that it is there.
+    return replace(plan, reason=Reason.CURSOR) if facts.positioned else plan
 
 
 def _truncate(facts: Facts, situation: Situation) -> Plan:

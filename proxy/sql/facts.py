@@ -154,6 +154,7 @@ class Facts:
         time_zoned: AT TIME ZONE is applied to a bare parameter, or a JSON path may compare times.
         unsupported: the first construct that is not on the list for reads; empty if none.
         unknown: the first construct whose effects are not known; empty if none.
+        positioned: WHERE CURRENT OF, so that it acts where a cursor stands.
         locking: FOR UPDATE and its kin. sampling: TABLESAMPLE. system_column: ctid, xmin...
         into: SELECT INTO. temporary: makes a temporary object.
         cascade: TRUNCATE ... CASCADE. program: COPY from or to a program.
@@ -188,6 +189,7 @@ class Facts:
     unknown: str = ""
     locking: bool = False
     sampling: bool = False
+    positioned: bool = False
     system_column: bool = False
     into: bool = False
     temporary: bool = False

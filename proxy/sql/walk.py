@@ -107,6 +107,7 @@ class Walker:
         self.unknown = ""
         self.locking = False
         self.sampling = False
+        self.positioned = False
         self.system_column = False
         self.into = False
         self.temporary = False
@@ -135,6 +136,7 @@ class Walker:
             unknown=self.unknown,
             locking=self.locking,
             sampling=self.sampling,
+            positioned=self.positioned,
             system_column=self.system_column,
             into=self.into,
             **({"temporary": self.temporary} | more),
@@ -182,6 +184,7 @@ class Walker:
             self.unsupported = self.unsupported or kind
             if kind not in _HARMLESS:
                 self.unknown = self.unknown or kind
+            self.positioned = self.positioned or kind == "CurrentOfExpr"
             keyword_calls(self, kind)
         if type(body) is dict:
             self.body(body)

@@ -229,6 +229,18 @@ FLOWS: dict[str, list[Exchange]] = {
         z(describe(), execute()),
         ROLLBACK,
     ),
+    "where_sql_stands_on_it": flow(
+        BEGIN,
+        z(*NAMED, execute("c", 2)),
+        ([query("UPDATE t SET v = v || '+' WHERE CURRENT OF c RETURNING id, v")], "Z"),
+        ([query("DELETE FROM t WHERE CURRENT OF c")], "Z"),
+        ROLLBACK,
+        BEGIN,
+        z(*NAMED, execute("c", 1)),
+        z(parse("UPDATE t SET v = 'x' WHERE CURRENT OF c RETURNING id"), bind(), execute()),
+        z(execute("c", 1)),
+        ROLLBACK,
+    ),
     "sql_looks_at_it": flow(
         BEGIN,
         z(*NAMED, execute("c", 1)),
