@@ -130,6 +130,10 @@ class Howdah:
         """See `session.engine.Shell` (F8)."""
         self.watch.verify_identity()
 
+    def await_reload(self, done: Callable[[], None]) -> None:
+        """See `session.engine.Shell` (K3)."""
+        self.watch.await_reload(done)
+
     def resend_cancel(self, session: Session) -> None:
         """See `session.engine.Shell`."""
         client = self.board.client_of(session)

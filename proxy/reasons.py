@@ -123,8 +123,9 @@ class Reason(enum.StrEnum):
     )
     PORTAL = (
         "portal",
-        "the extended-protocol messages are not one plain Bind and Execute up to Sync: named "
-        "portals, row limits, several statements in one batch, Flush in between",
+        "the extended-protocol messages are not one plain Bind and Execute up to Sync: several "
+        "statements in one batch, Flush between Bind and Execute, a row limit that has not been "
+        "met before, portals of a session that uses cursors",
         "nothing to do; use plain execution where hits matter",
     )
     FUNCTIONS_STALE = (

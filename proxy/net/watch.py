@@ -52,6 +52,7 @@ _BACKENDS_SQL = """SELECT pid, backend_start::pg_catalog.text, state
 # Seconds between looks at who the server is and when it has read its configuration: a
 # reload changes settings in every session, and most of them are reported by nobody (K3).
 _LOOK = 1.0
+_SOON = 0.02  # seconds between looks while a reload is awaited
 
 _log = logging.getLogger("howdah.server")
 
@@ -83,6 +84,8 @@ class ServerWatch:
         self._loaded_at: str | None = None
         self._proofs: dict[int, list[Callable[[], None]]] = {}
         self._prove = asyncio.Event()
+        # Who waits for a reload: until when, since which, and what then.
+        self._reloads: list[tuple[float, str | None, Callable[[], None]]] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -144,7 +147,10 @@ class ServerWatch:
             if not self._fresh:
                 # Else another loss came meanwhile: this answer is older than it.
                 self._identity_row(rows[0])
-            await pause_until(self._identify, self._interval)
+            if self._reloads:
+                # A backend that is made now shows what the postmaster has read.
+                self._fresh = True
+            await pause_until(self._identify, _SOON if self._reloads else self._interval)
 
     def _identity_row(self, row: Any) -> None:
         self.in_recovery = bool(row[4])
@@ -154,6 +160,17 @@ class ServerWatch:
             _log.info("the server has reloaded its configuration")
             self._engine.settings_reloaded()
         self._loaded_at = loaded_at
+        waiting, self._reloads = self._reloads, []
+        for until, before, done in waiting:
+            if loaded_at != before or monotonic() >= until:
+                done()
+            else:
+                self._reloads.append((until, before, done))
+
+    def await_reload(self, done: Callable[[], None]) -> None:
+        """Call `done` once the configuration has been read again, or a second has passed."""
+        self._reloads.append((monotonic() + _LOOK, self._loaded_at, done))
+        self.verify_identity()
 
     # --- proofs (F2) ----------------------------------------------------------
 

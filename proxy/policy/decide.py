@@ -214,9 +214,11 @@ def _assigning(facts: Facts, code: Code, situation: Situation) -> int:
         for each in facts.assigns
         if setting_flags(each.name, situation.catalog, situation.watched) & Flag.SETTINGS
     ]
-    if all(each.local for each in changing):
-        flags |= Flag.LOCAL
-    return flags | Flag.SET_CONSTANT
+    local = {bool(each.local) for each in changing}
+    if len(local) > 1:
+        # What a COMMIT leaves is neither what is seen nor what was before.
+        return flags
+    return flags | Flag.SET_CONSTANT | (Flag.LOCAL if local == {True} else Flag.NONE)
 
 
 def _performs(code: Code, *, plain: bool = True) -> Plan:

@@ -127,6 +127,9 @@ def both_flags(one: int, other: int) -> int:
     flags = one | other
     if one & other & Flag.SETTINGS:
         flags &= ~SHARED_FLAGS | (one & other)
+        if (one ^ other) & Flag.LOCAL:
+            # What a COMMIT leaves is neither what is seen nor what was before.
+            flags &= ~Flag.DETERMINISTIC
     return flags
 
 

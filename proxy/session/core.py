@@ -228,6 +228,9 @@ class Session(Express, ServerSide):
         self.hurry(now)
         if self.client_gone:
             return
+        if self.held is not None and self.asks:
+            # It waits for the probe only: it has come, and PostgreSQL would have run it.
+            self.wake(now, late=True)
         self.client_gone = True
         self._batch.clear()
         self._client_buffer = b""

@@ -54,6 +54,9 @@ class Shell(Protocol):
     def verify_identity(self) -> None:
         """Find out which server answers, then call `Engine.identity_seen` (F8)."""
 
+    def await_reload(self, done: Callable[[], None]) -> None:
+        """Call `done` once the server has read its configuration again, or surely has not."""
+
     def resend_cancel(self, session: Session) -> None:
         """Send the session's cancel key upstream again: the first struck a probe."""
 
@@ -353,6 +356,15 @@ class Engine:
         self.store.evict((ALL,), cause)
         # A fill in flight must not outlive the epoch: its counters change.
         self.board.down(self.board.up((ALL,), Reason.FENCED, cause, 0.0))
+
+    def reload_expected(self) -> None:
+        """Somebody has asked for a reload: no hits until it has come and is known of.
+
+        Sessions of one context may have their settings from different sources, and only
+        some of them change.
+        """
+        fence = self.board.up((ALL,), Reason.FENCED, "reload", self.clock())
+        self.shell.await_reload(lambda: self.lower(fence))
 
     def settings_reloaded(self) -> None:
         """The server has reloaded its configuration: every session is asked again."""

@@ -91,6 +91,7 @@ class Pending:
         guard, question: hidden ones, the savepoint around that question and itself.
         parses: statements defined by it, with what they replaced, in order.
         controls: something in it may begin or end a transaction or a savepoint.
+        reloads: something in it may have the server read its configuration again.
         lone: one statement, sent while nothing of the client's was outstanding.
         said: the text of its only statement where that controls a transaction.
         was, learn: of one that may change settings, `settings` and `kept` before it; where
@@ -148,6 +149,7 @@ class Pending:
         "question",
         "received",
         "refuses",
+        "reloads",
         "reported",
         "restored",
         "row",
@@ -181,7 +183,7 @@ class Pending:
         self.simple = False  # a Query, not a batch of extended messages
         self.probe_state: State | None = None
         self.row: bytes | None = None
-        self.controls = False
+        self.controls = self.reloads = False
         self.lone = False
         self.said = b""
         self.learn: tuple[str, bytes] | None = None

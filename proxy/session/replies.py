@@ -362,6 +362,8 @@ class ServerSide(Preparing):
             self.backgrounds -= 1
         if head.prepares is not None:
             self.prepared(head, head.prepares)
+        if head.reloads and head.error is None:
+            self.engine.reload_expected()
         chained = self._chained(head)
         self._settle(head, ended=chained or self.status == b"I")
         if not head.hidden:

@@ -38,6 +38,7 @@ SINGLE_BYTE_ENCODINGS = frozenset(
 
 
 _NO_CONTROL = (Control.NONE, Control.SET_TRANSACTION)
+_DISCARDS_PLANS = re.compile(rb"\bDISCARD\s+PLANS\b", re.IGNORECASE)
 EARLY_LIMIT = 1000  # texts
 # Beside `Flag`: the transaction has run known DDL, so that no question narrows its closure.
 UNASKABLE = 1 << 30
@@ -316,6 +317,12 @@ class SessionState(Tracking):
             self.runs_bodies(alone=not (own or plan.mixes))
         if plan.reason is Reason.DDL:
             pending.flags |= UNASKABLE
+        if flags & Flag.OPAQUE and text is not None and b"pg_reload_conf" in text.lower():
+            pending.reloads = True
+        if plan.kind is Kind.OTHER and text is not None and _DISCARDS_PLANS.search(text):
+            # PostgreSQL reads all statements anew, under what holds when they are used.
+            for statement in self.statements.values():
+                statement.epoch = -1
         if flags & Flag.MAY_COMMIT and not confined(plan):
             pending.flags |= UNCONFINED
         if plan.reason is Reason.CURSOR and self.cursors_set:

@@ -425,7 +425,7 @@ class Tracking:
             known = self.engine.transitions.get((learn[0], context.id, learn[1]))
         if known is not None and known.live:
             self.found(after, known)
-        else:
+        elif context is not None:
             after.came = before, learn
 
     def shown(self, state: State, context: Context) -> None:

@@ -531,6 +531,37 @@ def test_reset_of_what_is_only_read_by_name_after_a_reload(
                 assert plain.rows(shown)[0][0] == "9MB"
 
 
+def _shows(wire: Wire, sql: str, value: str) -> bool:
+    return wire.rows(sql)[0][0] == value
+
+
+def test_a_reload_through_howdah_moves_only_whom_it_concerns(
+    start_howdah: Starter, postgres: PostgresServer
+) -> None:
+    """Sessions of one context part ways: what one is answered then is not for the other one."""
+    howdah = start_howdah()
+    database = postgres.create_database(MOMENTS, name="broken")
+    howdah.warm(database)
+    shown = "SELECT current_setting('work_mem'), count(*) FROM moments"
+    with (
+        howdah.wire(database) as admin,
+        howdah.wire(database) as plain,
+        howdah.wire(database, options="-c work_mem=4MB") as own,
+    ):
+        try:
+            for value in ("9MB", "4MB", "8MB", "4MB", "7MB"):
+                for wire in (plain, own):
+                    howdah.until_hit(wire, shown)
+                assert admin.query(f"ALTER SYSTEM SET work_mem = '{value}'")
+                assert admin.rows("SELECT pg_reload_conf()") == [["t"]]
+                eventually(partial(_shows, plain, shown, value))
+                for _ in range(20):
+                    plain.rows(shown)
+                    assert own.rows(shown) == [["4MB", "1"]]
+        finally:
+            postgres.run("postgres", "ALTER SYSTEM RESET work_mem", "SELECT pg_reload_conf()")
+
+
 def _has_moved(wire: Wire, before: list[list[str | None]]) -> bool:
     return wire.rows("SELECT pg_conf_load_time()") != before
 

@@ -82,8 +82,7 @@ class Setting:
         reads: statements that show it; where they need one, `$1` is 1.
         refused: a value that PostgreSQL refuses.
         shown: what `current_setting` is asked for, where it is another name.
-        hits: how many values must have had hits; 0 where the server knows fewer.
-        since: the first major version that has it.
+        hits: how many values must have had hits.
     """
 
     name: str
@@ -92,7 +91,6 @@ class Setting:
     refused: str = ""
     shown: str = ""
     hits: int = 2
-    since: int = 13
 
     @property
     def is_role(self) -> bool:
@@ -293,7 +291,6 @@ SETTINGS = (
         "restrict_nonsystem_relation_kind",
         ("''", "view"),
         ("SELECT * FROM public.lens ORDER BY 1",),
-        since=17,
         hits=1,
     ),
 )

@@ -48,15 +48,9 @@ def custom_settings_are_not_in_the_key() -> None:
     _answering(custom="")
 
 
-@mutation("K1, K2", "SET ROLE counts for nothing", SETTINGS, TWINS)
+@mutation("K1, K2", "SET ROLE counts for nothing", TWINS)
 def role_is_not_in_the_key() -> None:
     _answering(role=lambda a: a.login_role, role_oid=lambda a: a.login_oid)
-
-
-@mutation("K1", "the search path is no part of the key", SETTINGS)
-def search_path_is_not_in_the_key() -> None:
-    patching.replace(probe, "PROBE_SQL", lambda sql: sql.replace("ANY ('{", "ANY ('{search_path,"))
-    _answering(search_path=("pg_catalog", "public"))
 
 
 @mutation("K4", "temporary objects are not noticed", TWINS)
@@ -75,7 +69,7 @@ def parse_under_other_settings() -> None:
 # --- settings in transactions (K3) --------------------------------------------------------
 
 
-@mutation("K3", "SET LOCAL is believed to outlive its transaction", SETTINGS, TWINS)
+@mutation("K3", "SET LOCAL is believed to outlive its transaction", SETTINGS)
 def local_outlives_the_transaction() -> None:
     def lasting(moves: Any) -> Any:
         return lambda self, flags: moves(self, flags & ~Flag.LOCAL)
@@ -88,9 +82,19 @@ def rollback_keeps_settings() -> None:
     patching.rewrite(Tracking, "_outside", "self._back(self.begun)", "self._go(self.settings)")
 
 
-@mutation("K3", "ROLLBACK TO leaves the settings as they are", SETTINGS, TWINS)
+@mutation("K3", "ROLLBACK TO leaves the settings as they are", SETTINGS)
 def savepoint_keeps_settings() -> None:
     patching.rewrite(Tracking, "_savepoint", "self._back(marks[at][1:])", "self._go(self.settings)")
+
+
+@mutation("K3", "what fails has changed no setting, whatever it committed before", TWINS)
+def refused_means_unchanged() -> None:
+    patching.rewrite(
+        Tracking,
+        "_outside",
+        "head.flags & (Flag.MAY_COMMIT | Flag.OPAQUE) or head.was is None",
+        "head.was is None",
+    )
 
 
 @mutation("K3", "DISCARD ALL and RESET ALL leave the settings as they are", SETTINGS, TWINS)

@@ -148,6 +148,10 @@ class Shell:
     def verify_identity(self) -> None:
         self.asked.append("verify")
 
+    def await_reload(self, done: Callable[[], None]) -> None:
+        self.asked.append("reload of settings")
+        self.waiting.append(done)
+
     def resend_cancel(self, session: Any) -> None:
         self.asked.append("cancel")
 

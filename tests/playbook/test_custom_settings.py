@@ -136,6 +136,11 @@ SAVEPOINTS: tuple[tuple[Step, ...], ...] = (
         *("SET app.tenant = 't2'", NOTES, "ROLLBACK TO a", NOTES, "COMMIT", NOTES),
     ),
     ("SET app.tenant = 't1'", "RESET app.tenant", NOTES, "COMMIT", NOTES),
+    (
+        "SELECT set_config('app.tenant', 't1', false), set_config('app.tenant', 't2', true)",
+        *(NOTES, "COMMIT", NOTES),
+    ),
+    ("SET app.tenant = 't1'; SET LOCAL app.tenant = 't2'", NOTES, "COMMIT", NOTES),
     ("SET app.tenant = 't1'", "RESET ALL", NOTES, "ROLLBACK", NOTES),
     ("SET LOCAL TimeZone = 'Asia/Tokyo'", TIMES, "COMMIT", TIMES),
     ("SET TimeZone = 'Asia/Tokyo'", TIMES, "ROLLBACK", TIMES, "SET TimeZone = 'UTC'", TIMES),
@@ -195,6 +200,17 @@ def test_prepared_statements_outlive_a_tenant(twins: Twins) -> None:
         for tenant in ("t0", "t1"):
             session.run("BEGIN", f"SET LOCAL app.tenant = '{tenant}'", *page, "COMMIT", *page)
     session.hits(4, "BEGIN", "SET LOCAL app.tenant = 't1'", *page, "COMMIT", *page)
+
+
+def test_discarded_plans_are_made_of_what_holds_later(twins: Twins) -> None:
+    """DISCARD PLANS has statements read again when they are used, so one is not as it was."""
+    session = twins.session()
+    session.run("CREATE TEMP TABLE other (a int)", "DROP TABLE other")
+    used = (bind(statement="s"), execute(), SYNC)
+    session.run((parse("SELECT v FROM public.t, LATERAL (SELECT 1) x", "s"), SYNC))
+    session.hit(used)
+    session.step("DISCARD PLANS")
+    session.hits(0, used, used)
 
 
 @pytest.mark.parametrize("back", ["RESET app.tenant", "RESET ALL", "DISCARD ALL"])

@@ -150,7 +150,7 @@ FAILURES = (
     "SELECT set_config('DateStyle', 'Chinese', false)",
     "SET LOCAL is_superuser = on",
     "DO $$BEGIN RAISE EXCEPTION 'refused'; END$$",
-    "DO $$BEGIN PERFORM set_config('TimeZone', 'Asia/Tokyo', false); COMMIT;"
+    "DO $$BEGIN PERFORM set_config('bytea_output', 'escape', false); COMMIT;"
     " PERFORM set_config('DateStyle', 'German', false); RAISE EXCEPTION 'late'; END$$",
     "SELECT set_config('TimeZone', 'Asia/Tokyo', false), 1 / (id - id) FROM public.t",
 )

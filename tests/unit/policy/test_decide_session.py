@@ -140,8 +140,7 @@ SET_CONFIG = {
         "SET_CONSTANT",
     },
     "select set_config('timezone', $2, false), set_config('xmloption', 'content', true)": {
-        "SETTINGS",
-        "SET_CONSTANT",
+        "SETTINGS"
     },
     "declare c cursor for select set_config('timezone', 'UTC', true)": {"SETTINGS", "OPAQUE"},
     "explain select set_config('timezone', 'UTC', true)": {"SETTINGS", "SET_CONSTANT", "LOCAL"},
@@ -188,10 +187,7 @@ WATCHED = {
         "SET_CONSTANT",
         "LOCAL",
     },
-    "select set_config('app.user_id', $1, true), set_config('work_mem', '1MB', false)": {
-        *CUSTOM,
-        "SET_CONSTANT",
-    },
+    "select set_config('app.user_id', $1, true), set_config('work_mem', '1MB', false)": CUSTOM,
     "select set_config('app.user_id', $1, true), set_config('timezone', 'UTC', true)": {
         "SETTINGS",
         "SET_CONSTANT",
@@ -199,7 +195,7 @@ WATCHED = {
     },
     "select set_config('app.user_id', name, true) from a": CUSTOM,
     "select set_config($1, 'x', true)": {"SETTINGS", "PATH"},
-    "set app.user_id = 5; set local app.user_id = 6": {*CUSTOM, "SEVERAL", "SET_CONSTANT"},
+    "set app.user_id = 5; set local app.user_id = 6": {*CUSTOM, "SEVERAL"},
     "set app.user_id = 5; set timezone = 'UTC'": {"SETTINGS", "SEVERAL", "SET_CONSTANT"},
     "set local app.user_id = 5; select id from a": {*CUSTOM, "SEVERAL", "SET_CONSTANT", "LOCAL"},
     "set local app.user_id = 5; set local app.user_id to default": {*CUSTOM, "SEVERAL", "LOCAL"},
@@ -297,7 +293,6 @@ def test_several_settings_are_constant_only_together():
     assert flags(plan("set timezone = 'UTC'; set local xmloption = content")) == {
         "SEVERAL",
         "SETTINGS",
-        "SET_CONSTANT",
     }
     assert flags(plan("set timezone = 'UTC'; reset xmloption")) == {"SEVERAL", "SETTINGS"}
     assert flags(plan("close all; reset all")) == {"SEVERAL", "SETTINGS", "PATH", "RESET_ALL"}
