@@ -248,6 +248,8 @@ class ExtendedSide(Preparing):
             return False
         if not self.answer_control(plan, statement.text):
             return False
+        self.ghost_portal = None
+        self.portal_waits = self.deferred is not None
         if parsed is not None:
             self.reply(messages.PARSE_COMPLETE)
             self._define_unnamed(parsed)
@@ -419,6 +421,7 @@ class ExtendedSide(Preparing):
                 self.send(unnamed.message)
                 pending.prefix += b"1"
                 self.restores(unnamed, pending)
+                self.stale_unnamed = False
             elif unnamed is None and self.stale_unnamed:
                 self.send(messages.close(b"S", b""))
                 pending.prefix += b"3"

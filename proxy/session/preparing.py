@@ -87,10 +87,12 @@ class Preparing(PortalSide):
     def _define_unnamed(self, statement: Statement) -> None:
         """The client has an unnamed statement that PostgreSQL has not seen (R2)."""
         old = self.statements.get(b"")
-        if old is not None and old.upstream and old.source == statement.source:
+        there = old is not None and old.upstream
+        if old is not None and there and old.source == statement.source:
             statement.upstream = old.epoch == statement.epoch and old.version == statement.version
         self.statements[b""] = statement
-        self.stale_unnamed = False
+        # PostgreSQL keeps the older one until it hears of this, or of a Query.
+        self.stale_unnamed = not statement.upstream and (there or self.stale_unnamed)
 
     def postpones(self, data: bytes) -> bool:
         """Let what the client sends wait for the statements that are on their way."""

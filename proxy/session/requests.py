@@ -93,6 +93,7 @@ class ClientSide(Touched):
         if unnamed is not None and unnamed.upstream:
             self.stale_unnamed = True
         self.portals.pop(b"", None)
+        self.portal_waits = False
         if self.block:
             self.ghost_portal = b""
 
@@ -125,6 +126,7 @@ class ClientSide(Touched):
         if self.deferred is not None or self.status != b"I":
             self.hits_in_block = True
             self.ghost_portal = bind
+            self.portal_waits = False
             return messages.READY_BLOCK
         return messages.READY_IDLE
 

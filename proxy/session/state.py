@@ -141,6 +141,7 @@ class SessionState(Tracking):
         self.portals: dict[bytes, Plan] = {}
         self.rests: dict[bytes, Rest] = {}  # of portals that came from memory
         self.stale_unnamed = False  # upstream still has an unnamed statement that is gone
+        self.portal_waits = False  # the unnamed portal is what a deferred statement leaves
         self.ghost_portal: bytes | None = None  # Bind (or b"") that upstream has not seen
         self.copy_in = False
         self.copy_both = False
@@ -539,18 +540,26 @@ class SessionState(Tracking):
         transaction that the client believes in.
         """
         if self.deferred is not None:
-            for text in self.deferred:
-                self.inject(pending, text, b"12C33")
+            for at, text in enumerate(self.deferred, 1):
+                # The client may still name the portal that the last of them has left.
+                theirs = at == len(self.deferred) and self.portal_waits
+                self.inject(pending, text, b"12C3" if theirs else b"12C33", theirs=theirs)
             pending.begins = True
             self.deferred = None
+            self.portal_waits = False
         if self.cancels_held:
             self.inject(pending, SELF_CANCEL, b"12DC33")
             pending.cancels = True
 
-    def inject(self, pending: Pending, text: bytes, replies: bytes) -> None:
+    def inject(
+        self, pending: Pending, text: bytes, replies: bytes, *, theirs: bool = False
+    ) -> None:
         """Run a statement of Howdah's own in front of a request; its replies are dropped.
 
         Under a name of its own: the client's unnamed statement and portal stay as they are.
+
+        Args:
+            theirs: it leaves the client's unnamed portal, as the client believes.
         """
         if self.own_left:
             self.send(messages.close(b"S", OWN_NAME))
@@ -558,9 +567,9 @@ class SessionState(Tracking):
             self.own_left = False
         self.send(
             messages.parse(OWN_NAME, text)
-            + messages.bind(OWN_NAME, OWN_NAME)
-            + messages.execute(OWN_NAME)
-            + messages.close(b"P", OWN_NAME)
+            + messages.bind(b"" if theirs else OWN_NAME, OWN_NAME)
+            + messages.execute(b"" if theirs else OWN_NAME)
+            + (b"" if theirs else messages.close(b"P", OWN_NAME))
             + messages.close(b"S", OWN_NAME)
         )
         pending.prefix += replies

@@ -1,6 +1,6 @@
 """What a mutation is, and how one gets into the table.
 
-What must not live here: the mutations (`of_fences.py`, `of_answers.py`, `of_server.py`).
+What must not live here: the mutations (`of_*.py`).
 """
 
 from __future__ import annotations

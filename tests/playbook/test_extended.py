@@ -351,7 +351,8 @@ def test_begin_ahead_of_a_read_in_one_batch(shared: Engine) -> None:
     to_client, to_server = player.clear()
     assert to_client == begun
     assert to_server.endswith(request(b"2"))
-    player.server(own("BEGIN") + REPLY + ready("T"))
+    begun_for_them = begun + messages.CLOSE_COMPLETE
+    player.server(begun_for_them + REPLY + ready("T"))
     assert player.clear() == (REPLY + ready("T"), b"")
     hit(player, request(b"2"), REPLY + ready("T"))
 

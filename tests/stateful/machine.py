@@ -156,9 +156,9 @@ CHANGES = st.sampled_from(
         for name, value in (*_VALUED, *words.UNREPORTED, *words.UNREPORTED)
     ]
     + 6 * [(text, words.SHOWING["role"]) for text in words.ROLES]
-    + 6 * [(text, words.SHOWING["temporary"]) for text in words.TEMPORARY[:11]]
+    + 10 * [(text, words.SHOWING["temporary"]) for text in words.TEMPORARY[:11]]
     + 6 * list(words.SHOWN_WRITES)
-    + 2 * [(text, words.SHOWS["bytea_output"]) for text in words.FAILURES]
+    + 2 * [(text, words.SHOWS["bytea_output"]) for text in (*words.FAILURES, *20 * [words.LATE])]
 )
 
 

@@ -139,6 +139,11 @@ SHOWN_WRITES = tuple(
     for text in texts
 )
 WRITES = tuple(text for text, _ in SHOWN_WRITES)
+#: Outside of a transaction it fails, but only after it has committed a setting.
+LATE = (
+    "DO $$BEGIN PERFORM set_config('bytea_output', 'escape', false); COMMIT;"
+    " PERFORM set_config('DateStyle', 'German', false); RAISE EXCEPTION 'late'; END$$"
+)
 FAILURES = (
     "SELECT 1 / (id - id) FROM public.t",
     "SELECT v FROM public.nowhere",
@@ -150,8 +155,7 @@ FAILURES = (
     "SELECT set_config('DateStyle', 'Chinese', false)",
     "SET LOCAL is_superuser = on",
     "DO $$BEGIN RAISE EXCEPTION 'refused'; END$$",
-    "DO $$BEGIN PERFORM set_config('bytea_output', 'escape', false); COMMIT;"
-    " PERFORM set_config('DateStyle', 'German', false); RAISE EXCEPTION 'late'; END$$",
+    LATE,
     "SELECT set_config('TimeZone', 'Asia/Tokyo', false), 1 / (id - id) FROM public.t",
 )
 

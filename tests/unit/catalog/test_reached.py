@@ -240,7 +240,7 @@ def check(catalog, cases, path=("pg_catalog", "public")):
                 fine = fine and found.settings == set(settings.split())
             else:
                 seen = names(found, catalog)
-                fine = found.reason is Reason.WRITE and seen == set(wanted)
+                fine = found.reason in (Reason.WRITE, Reason.CURSOR) and seen == set(wanted)
         if not fine:
             reads = sorted(catalog.name_of(oid) for oid in found.reads)
             written = sorted(names(found, catalog))
