@@ -329,10 +329,10 @@ def test_idle_session_timeout_spares_a_client_busy_with_hits(
     timed: Twins, begin: Step | None
 ) -> None:
     """idle_session_timeout ends idle sessions; reads from memory are no idleness."""
-    session = _primed(timed, idle_session_timeout="600")
+    session = _primed(timed, idle_session_timeout="3000")
     if begin is not None:
         session.step(begin)
-    witness = _idle_witness(timed, idle_session_timeout="600")
+    witness = _idle_witness(timed, idle_session_timeout="3000")
     assert _busy_until(session, witness) >= 3
     _alive(session)
     session.step("SELECT 1")
@@ -340,17 +340,17 @@ def test_idle_session_timeout_spares_a_client_busy_with_hits(
 
 def test_idle_session_timeout_is_not_lost(timed: Twins) -> None:
     """A session that goes idle behind hits is ended like any other."""
-    session = _primed(timed, idle_session_timeout="300")
+    session = _primed(timed, idle_session_timeout="1500")
     session.hits(1, T)
     _both_end(session, "57P05")
 
 
 def test_idle_session_timeout_does_not_reach_into_blocks(timed: Twins) -> None:
     """idle_session_timeout is for sessions without an open transaction, even one of hits."""
-    session = _primed(timed, idle_session_timeout="300")
+    session = _primed(timed, idle_session_timeout="1500")
     session.step("BEGIN")
     session.hits(1, T)
-    witness = _idle_witness(timed, idle_session_timeout="600")
+    witness = _idle_witness(timed, idle_session_timeout="3000")
     assert errors(_ends(witness)) == ["57P05"]
     _alive(session)
     session.run(UPD, T, "ROLLBACK")
@@ -358,7 +358,7 @@ def test_idle_session_timeout_does_not_reach_into_blocks(timed: Twins) -> None:
 
 def test_idle_in_transaction_timeout_is_not_lost(timed: Twins) -> None:
     """A client that idles in a block of hits is ended, as PostgreSQL does it."""
-    session = _primed(timed, idle_in_transaction_session_timeout="300")
+    session = _primed(timed, idle_in_transaction_session_timeout="1500")
     session.step("BEGIN")
     session.hits(2, T, ext(T))
     _both_end(session, "25P03")
@@ -366,9 +366,9 @@ def test_idle_in_transaction_timeout_is_not_lost(timed: Twins) -> None:
 
 def test_idle_in_transaction_timeout_spares_a_client_busy_with_hits(timed: Twins) -> None:
     """Reads from memory inside a block are no idleness."""
-    session = _primed(timed, idle_in_transaction_session_timeout="600")
+    session = _primed(timed, idle_in_transaction_session_timeout="3000")
     session.step("BEGIN")
-    witness = _idle_witness(timed, idle_in_transaction_session_timeout="600")
+    witness = _idle_witness(timed, idle_in_transaction_session_timeout="3000")
     witness.query("BEGIN")
     assert _busy_until(session, witness) >= 3
     _alive(session)
@@ -381,7 +381,7 @@ def test_a_timeout_that_is_set_behind_hits(timed: Twins, local: str) -> None:
     session = _primed(timed)
     session.step("BEGIN")
     session.hits(1, T)
-    session.step(f"SET {local}idle_in_transaction_session_timeout = '300ms'")
+    session.step(f"SET {local}idle_in_transaction_session_timeout = '1500ms'")
     session.step(T)
     _both_end(session, "25P03")
 
@@ -389,7 +389,7 @@ def test_a_timeout_that_is_set_behind_hits(timed: Twins, local: str) -> None:
 def test_a_timeout_that_is_set_before_the_block(timed: Twins) -> None:
     """SET in the session, then BEGIN and hits: it is known by then."""
     session = _primed(timed)
-    session.step("SET idle_in_transaction_session_timeout = '300ms'")
+    session.step("SET idle_in_transaction_session_timeout = '1500ms'")
     session.hit(T)
     session.step("BEGIN")
     session.hits(1, T)
@@ -398,7 +398,7 @@ def test_a_timeout_that_is_set_before_the_block(timed: Twins) -> None:
 
 def test_transaction_timeout_strikes_also_who_is_busy(timed: Twins) -> None:
     """transaction_timeout counts from BEGIN, however many reads come from memory."""
-    session = _primed(timed, transaction_timeout="500")
+    session = _primed(timed, transaction_timeout="2500")
     for wire in (session.direct, session.through):
         wire.query("BEGIN")
         with timed.howdah.watching() as gained:
@@ -417,7 +417,7 @@ def test_transaction_timeout_strikes_also_who_is_busy(timed: Twins) -> None:
 
 def test_transaction_timeout_strikes_who_idles(timed: Twins) -> None:
     """A client that idles in a block of hits is ended when its time is over."""
-    session = _primed(timed, transaction_timeout="300")
+    session = _primed(timed, transaction_timeout="1500")
     session.step("BEGIN")
     session.hits(1, T)
     _both_end(session, "25P04")
