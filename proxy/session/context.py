@@ -53,6 +53,9 @@ class Database:
         self.contexts: dict[Answer, Context] = {}
         self.shelves: dict[tuple[str, str, tuple[str, ...]], Shelf] = {}
         self.families: dict[Answer, int] = {}
+        # Of contexts of this version, also those that are not alive any more: one that is
+        # found to be as before finds its answers again.
+        self.ids: dict[Answer, int] = {}
         self.watched: tuple[str, ...] = ()
         # Plans made without a known search_path.
         self.plans: dict[bytes, Plan] = {}

@@ -163,6 +163,7 @@ class Engine:
         if snapshot is not None:
             database.oid = snapshot.database_oid
         self._retire(database)
+        database.ids.clear()
         if old is not None:
             # Roles and memberships are part of every catalog: names may resolve otherwise
             # in other databases too (F9).
@@ -214,19 +215,27 @@ class Engine:
             elif not key.read_committed:
                 problem = Reason.ISOLATION
             context = Context(
-                self._next_context,
+                self._context_id(database, key),
                 database,
                 key,
                 problem,
                 self._family(database, key),
                 database.shelves.setdefault((key.login_role, key.role, key.search_path), Shelf()),
             )
-            self._next_context += 1
             database.contexts[key] = context
             if len(database.contexts) > CONTEXT_LIMIT:
                 oldest = next(iter(database.contexts))
                 database.contexts.pop(oldest).live = False
         return context
+
+    def _context_id(self, database: Database, key: Answer) -> int:
+        number = database.ids.get(key)
+        if number is None:
+            if len(database.ids) >= 2 * CONTEXT_LIMIT:
+                database.ids.clear()
+            number = database.ids[key] = self._next_context
+            self._next_context += 1
+        return number
 
     def _family(self, database: Database, key: Answer) -> int:
         """The number of all contexts that differ from this one in custom settings alone."""

@@ -8,6 +8,7 @@ from proxy.session.core import Session
 from proxy.session.engine import Engine
 from proxy.wire.startup import StartupPacket
 from tests.playbook.stage import (
+    OID,
     Player,
     Shell,
     answer,
@@ -620,3 +621,14 @@ def test_a_client_that_leaves_at_the_password_prompt_is_not(shared: Engine) -> N
     assert session.close_server
     session.server_lost(0.4)
     assert not shared.board.fences
+
+
+def test_a_change_in_another_database_costs_a_question_and_no_answers(shared: Engine) -> None:
+    """Roles are in every catalog, so contexts end; what is found as before has its answers."""
+    fill(Player(shared, 1))
+    for fingerprint in ("1", "2"):
+        shared.install("other", shop(database_oid=OID + 1, fingerprint=fingerprint))
+    assert not shared.databases["shop"].contexts
+    hit(Player(shared, 2))
+    shared.install("shop", shop(fingerprint="2"))
+    forwarded(Player(shared, 3), READ)
