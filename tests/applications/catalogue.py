@@ -59,10 +59,14 @@ class Application:
 
     def accepted_as(self, reason: str, text: str) -> Accepted | None:
         """The entry that covers a statement which was not answered from memory."""
-        return next((each for each in self.accepted if each.covers(reason, text)), None)
+        accepted = (*self.accepted, AGAIN)
+        return next((each for each in accepted if each.covers(reason, text)), None)
 
 
 ANY = ".*"
+AGAIN = Accepted(
+    "session_unknown", ANY, "roles or the schema have changed, and the session is asked again"
+)
 OWN_WRITES = Accepted(
     "transaction_writes", ANY, "the transaction has written: it may see what others do not"
 )
