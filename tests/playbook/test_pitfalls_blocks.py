@@ -269,6 +269,13 @@ def _timeouts(**values: str) -> dict[str, Any]:
     return {"options": " ".join(f"-c {name}={value}" for name, value in values.items())}
 
 
+def _readable(wire: Wire, milliseconds: int) -> bool:
+    """Whether there is something to read, or the end, within some time."""
+    poll = select.poll()
+    poll.register(wire.socket, select.POLLIN)
+    return bool(poll.poll(milliseconds))
+
+
 def _ends(wire: Wire) -> list[Frame]:
     """What a session is told by the server that ends it."""
     wire.socket.settimeout(PATIENCE)
@@ -289,13 +296,13 @@ def _both_end(session: Twin, code: str) -> None:
 
 def _alive(session: Twin) -> None:
     for wire in (session.direct, session.through):
-        assert not select.select([wire.socket], [], [], 0)[0], _ends(wire)
+        assert not _readable(wire, 0), _ends(wire)
 
 
 def _busy_until(session: Twin, witness: Wire) -> float:
     """Read until the witness has been ended; how many of the reads came from memory."""
     with session.twins.howdah.watching() as gained:
-        while not select.select([witness.socket], [], [], 0.02)[0]:
+        while not _readable(witness, 20):
             session.step(T)
     return gained["hits"]
 
@@ -409,7 +416,7 @@ def test_transaction_timeout_strikes_also_who_is_busy(timed: Twins) -> None:
                 while not frames or frames[-1].kind not in "EZ":
                     frames.append(wire.frame())
                 # It may be told while it waits as well as while it asks.
-                if frames[-1].kind == "Z" and select.select([wire.socket], [], [], 0.02)[0]:
+                if frames[-1].kind == "Z" and _readable(wire, 20):
                     frames = [wire.frame()]
         assert errors(frames) == ["25P04"]
         assert bool(gained["hits"]) == (wire is session.through)
