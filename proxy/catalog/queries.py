@@ -446,7 +446,7 @@ _CODE = {
 }
 # Who may do what without being asked: kept plans hear nothing of changes to it. Roles that
 # are like all others, and passwords, do not count.
-_RIGHTS = """,
+_RIGHTS = """, 'rights' || pg_catalog.concat_ws(',',
        (select pg_catalog.md5(pg_catalog.string_agg(
             pg_catalog.concat_ws(':', oid, rolsuper, rolinherit, rolbypassrls), ','
             order by oid)) from pg_catalog.pg_roles
@@ -454,7 +454,7 @@ _RIGHTS = """,
        (select pg_catalog.md5(pg_catalog.string_agg(m::text, ',' order by roleid, member, m::text))
         from pg_catalog.pg_auth_members m),
        (select datdba from pg_catalog.pg_database
-        where datname = pg_catalog.current_database())"""
+        where datname = pg_catalog.current_database()))"""
 CODE = "select pg_catalog.concat_ws(',', {})".format(
     ", ".join(
         "(" + _FINGERPRINT_PART.format(catalog=catalog, key=key, where=where) + ")"

@@ -277,6 +277,11 @@ class CatalogSnapshot:
         """The relation of exactly that name."""
         return self.relations.get(schema, {}).get(name)
 
+    @property
+    def rights(self) -> str:
+        """The part of `code` that tells who may do what without being asked; see `queries`."""
+        return self.code.partition("rights")[2]
+
     def name_of(self, oid: int) -> str:
         """`schema.name` of a relation, or its OID as text where it is gone."""
         relation = self.by_oid.get(oid)

@@ -167,8 +167,12 @@ class Engine:
         if old is not None:
             # Roles and memberships are part of every catalog: names may resolve otherwise
             # in other databases too (F9).
+            moved = snapshot is None or snapshot.rights != old.rights
             for other in self.databases.values():
                 self._retire(other)
+                if moved and other is not database:
+                    # Plans that sessions keep there do not hear of it either (K1).
+                    other.forms += 1
         everything = (database.oid, 0)
         for fence in list(self.board.fences):
             if any(granule[0] == database.oid for granule in fence.granules):

@@ -12,7 +12,7 @@ from proxy.reasons import Reason
 from proxy.session.engine import Engine
 from proxy.wire import messages
 from tests.playbook import stage
-from tests.playbook.stage import Player, answer, complete, ready, shop
+from tests.playbook.stage import OID, Player, answer, complete, ready, shop
 
 READ = "SELECT f() FROM t"
 PLAIN = "SELECT x FROM t"
@@ -298,3 +298,16 @@ def test_functions_of_reads_that_are_not_to_be_cached(engine: Engine) -> None:
     assert ask(player, f"/* howdah: off */ {READ}") == Reason.HINT_OFF
     change_settings(player, "tokyo")
     assert ask(player, READ) == Reason.FUNCTIONS_STALE
+
+
+@pytest.mark.parametrize("rights", [False, True])
+def test_rights_that_changed_by_a_command_in_another_database(engine: Engine, rights: bool) -> None:
+    """Roles belong to all databases, and plans that are kept hear nothing of them."""
+    player = Player(engine, 1)
+    assert ask(player, READ) == Reason.NOT_CACHED
+    other = replace(shop(database_oid=OID + 1), code="a,rightsb")
+    engine.install("other", other)
+    code = "c,rightsd" if rights else "c,rightsb"
+    engine.install("other", replace(other, fingerprint="2", code=code))
+    engine.store.evict(((OID, 0),), "test")
+    assert ask(player, READ) == (Reason.FUNCTIONS_STALE if rights else Reason.NOT_CACHED)
