@@ -139,6 +139,7 @@ class _Builder:
             row_functions=_row_functions(functions),
             operators=self._operators(),
             code=rows.code,
+            roles=rows.roles,
             types=types,
             sure_types=sure,
             foreign_keys=_grouped(

@@ -159,10 +159,12 @@ class _Reading:
         fetch = self._fetch
         database = await fetch(queries.DATABASE)
         surroundings = await fetch(queries.SURROUNDINGS)
+        roles = (await fetch(queries.ROLES))[0]
         return {
             "database": tuple(database[0]) if database else (0, False, False),
             "surroundings": tuple(surroundings[0]) if surroundings else (),
             "code": str((await fetch(queries.CODE))[0][0]),
+            "roles": (str(roles[0]), str(roles[1])),
             "inherits": [tuple(row) for row in await fetch(queries.INHERITS)],
             "foreign_keys": [tuple(row) for row in await fetch(queries.FOREIGN_KEYS)],
             "triggers": [

@@ -60,12 +60,13 @@ order by c.oid
 # What decides about effective search paths and privileges; only its sameness matters.
 # Roles and their members belong to the cluster, but are what USAGE depends on. The owner of
 # the database is a member of pg_database_owner, and its name is what current_database() says.
-_ROLES = """
-       (select pg_catalog.md5(pg_catalog.string_agg(
+_NAMES = """(select pg_catalog.md5(pg_catalog.string_agg(
             pg_catalog.concat_ws(':', oid, rolname, rolsuper, rolinherit, rolbypassrls), ','
-            order by oid)) from pg_catalog.pg_roles),
-       (select pg_catalog.md5(pg_catalog.string_agg(m::text, ',' order by roleid, member, m::text))
-        from pg_catalog.pg_auth_members m),
+            order by oid)) from pg_catalog.pg_roles)"""
+_MEMBERS = """(select pg_catalog.md5(pg_catalog.string_agg(m::text, ','
+            order by roleid, member, m::text)) from pg_catalog.pg_auth_members m)"""
+_ROLES = f"""
+       {_NAMES}, {_MEMBERS},
        (select pg_catalog.concat_ws(':', datname, datdba) from pg_catalog.pg_database
         where datname = pg_catalog.current_database())
 """
@@ -446,15 +447,16 @@ _CODE = {
 }
 # Who may do what without being asked: kept plans hear nothing of changes to it. Roles that
 # are like all others, and passwords, do not count.
-_RIGHTS = """, 'rights' || pg_catalog.concat_ws(',',
-       (select pg_catalog.md5(pg_catalog.string_agg(
+_MIGHTY = """(select pg_catalog.md5(pg_catalog.string_agg(
             pg_catalog.concat_ws(':', oid, rolsuper, rolinherit, rolbypassrls), ','
             order by oid)) from pg_catalog.pg_roles
-        where rolsuper or rolbypassrls or not rolinherit),
-       (select pg_catalog.md5(pg_catalog.string_agg(m::text, ',' order by roleid, member, m::text))
-        from pg_catalog.pg_auth_members m),
+        where rolsuper or rolbypassrls or not rolinherit)"""
+_RIGHTS = f""", pg_catalog.concat_ws(',', {_MIGHTY}, {_MEMBERS},
        (select datdba from pg_catalog.pg_database
         where datname = pg_catalog.current_database()))"""
+# The same in every database of the cluster: all roles, and what of them `_RIGHTS` tells.
+ROLES = f"""select coalesce(pg_catalog.concat_ws(',', {_NAMES}, {_MEMBERS}), ''),
+       coalesce(pg_catalog.concat_ws(',', {_MIGHTY}, {_MEMBERS}), '')"""
 CODE = "select pg_catalog.concat_ws(',', {})".format(
     ", ".join(
         "(" + _FINGERPRINT_PART.format(catalog=catalog, key=key, where=where) + ")"

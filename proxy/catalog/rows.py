@@ -130,6 +130,7 @@ class Rows:
     database: tuple[int, bool, bool] = (0, False, False)
     surroundings: tuple[str, ...] = ()
     code: str = ""
+    roles: tuple[str, str] = ("", "")
     relations: list[RelationRow] = field(default_factory=list)
     inherits: list[tuple[int, int]] = field(default_factory=list)
     foreign_keys: list[tuple[int, int, str, str]] = field(default_factory=list)

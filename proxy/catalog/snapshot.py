@@ -237,6 +237,9 @@ class CatalogSnapshot:
             surely safe.
         code: equal as long as functions, types, operators, casts, collations and text
             search are: what plans that sessions keep are made of, beyond tables.
+        roles: two texts that are the same in all databases of a cluster: equal as long as
+            all roles and memberships are, and as long as those are that let somebody do
+            something without being asked.
         types: schema -> name -> type.
         sure_types: OIDs of types whose values are surely not text (K5).
         foreign_keys: parent OID -> its references.
@@ -264,6 +267,7 @@ class CatalogSnapshot:
     row_functions: Named = field(default_factory=dict)
     operators: dict[str, dict[str, tuple[int, ...]]] = field(default_factory=dict)
     code: str = ""
+    roles: tuple[str, str] = ("", "")
     types: dict[str, dict[str, Type]] = field(default_factory=dict)
     sure_types: frozenset[int] = frozenset()
     foreign_keys: dict[int, tuple[ForeignKey, ...]] = field(default_factory=dict)
@@ -276,11 +280,6 @@ class CatalogSnapshot:
     def relation(self, schema: str, name: str) -> Relation | None:
         """The relation of exactly that name."""
         return self.relations.get(schema, {}).get(name)
-
-    @property
-    def rights(self) -> str:
-        """The part of `code` that tells who may do what without being asked; see `queries`."""
-        return self.code.partition("rights")[2]
 
     def name_of(self, oid: int) -> str:
         """`schema.name` of a relation, or its OID as text where it is gone."""

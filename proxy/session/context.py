@@ -35,6 +35,7 @@ class Database:
         version: raised whenever the catalog is found changed.
         problem: why nothing is answered from memory here; None when all is well.
         schema_fences: DDL in flight or committed but not yet read back (F12).
+        roles: what the newest catalog of any database told of the cluster's roles.
         watched: names, in order, of settings that are in the key for being read by name.
         families: numbers of contexts that differ in nothing else; never used again.
     """
@@ -49,6 +50,7 @@ class Database:
         # Counts changes of functions, types and the like: what a session has run before
         # one may go on as it was planned then.
         self.forms = 0
+        self.roles = ("", "")
         self.looked = float("-inf")  # when an unknown name last made it be read again
         self.contexts: dict[Answer, Context] = {}
         self.shelves: dict[tuple[str, str, tuple[str, ...]], Shelf] = {}

@@ -164,20 +164,33 @@ class Engine:
             database.oid = snapshot.database_oid
         self._retire(database)
         database.ids.clear()
-        if old is not None:
-            # Roles and memberships are part of every catalog: names may resolve otherwise
-            # in other databases too (F9).
-            moved = snapshot is None or snapshot.rights != old.rights
-            for other in self.databases.values():
-                self._retire(other)
-                if moved and other is not database:
-                    # Plans that sessions keep there do not hear of it either (K1).
-                    other.forms += 1
+        self._roles_seen(database, old is not None)
         everything = (database.oid, 0)
         for fence in list(self.board.fences):
             if any(granule[0] == database.oid for granule in fence.granules):
                 self.board.widen(fence, (everything,))
         self.store.evict((everything,), "schema")
+
+    def _roles_seen(self, database: Database, was_known: bool) -> None:
+        """Have the other databases hear of roles and memberships, which are all databases'.
+
+        Names may resolve otherwise there too (F9), and plans that sessions keep there do not
+        hear of it (K1). A change counts once for each, whoever sees it first: with many
+        databases each of them finds it at a time of its own.
+        """
+        snapshot = database.snapshot
+        if snapshot is None and not was_known:
+            return
+        for other in self.databases.values():
+            # Without a catalog, a change may be there that is not seen.
+            seen = ("", "") if snapshot is None else snapshot.roles
+            if snapshot is not None and other.roles == seen:
+                continue
+            if other is not database:
+                self._retire(other)
+                if snapshot is None or other.roles[1] != seen[1]:
+                    other.forms += 1
+            other.roles = seen
 
     def _retire(self, database: Database) -> None:
         for context in database.contexts.values():

@@ -305,9 +305,28 @@ def test_rights_that_changed_by_a_command_in_another_database(engine: Engine, ri
     """Roles belong to all databases, and plans that are kept hear nothing of them."""
     player = Player(engine, 1)
     assert ask(player, READ) == Reason.NOT_CACHED
-    other = replace(shop(database_oid=OID + 1), code="a,rightsb")
-    engine.install("other", other)
-    code = "c,rightsd" if rights else "c,rightsb"
-    engine.install("other", replace(other, fingerprint="2", code=code))
+    other = shop(database_oid=OID + 1)
+    engine.install("other", replace(other, fingerprint="1"))
+    roles = ("others", "others" if rights else "")
+    engine.install("other", replace(other, fingerprint="2", roles=roles))
     engine.store.evict(((OID, 0),), "test")
     assert ask(player, READ) == (Reason.FUNCTIONS_STALE if rights else Reason.NOT_CACHED)
+
+
+def test_a_change_of_roles_counts_once_however_many_databases_see_it(engine: Engine) -> None:
+    """Each database finds it at a time of its own; sessions of the first need not hear again."""
+    player = Player(engine, 1)
+    for number in range(3):
+        engine.install(f"db{number}", shop(database_oid=OID + 1 + number))
+    changed = ("changed", "changed")
+    engine.install("shop", catalog(fingerprint="2", roles=changed))
+    assert ask(player, PLAIN) == Reason.SESSION_UNKNOWN
+    assert ask(player, PLAIN) == Reason.NOT_CACHED
+    assert ask(player, PLAIN) == "hit"
+    for number in range(3):
+        more = shop(database_oid=OID + 1 + number)
+        engine.install(f"db{number}", replace(more, fingerprint="2", roles=changed))
+        assert ask(player, PLAIN) == "hit"
+    # There and back again is two changes.
+    engine.install("db0", shop(database_oid=OID + 1))
+    assert engine.databases["shop"].contexts == {}
