@@ -42,11 +42,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "session": BASE | {"cache", "policy", "catalog", "sql", "wire"},
     "tasks": set(),
     "metrics": BASE | {"session", "cache", "settings"},
-    "net": BASE | {"session", "cache", "wire", "settings", "upstream", "metrics", "tasks"},
+    "admin": BASE
+    | {"__init__", "session", "cache", "policy", "catalog", "sql", "wire", "settings", "metrics"},
+    "net": BASE | {"admin", "session", "cache", "wire", "settings", "upstream", "metrics", "tasks"},
     "check": BASE | {"settings", "upstream", "net", "catalog", "catalog.loader"},
     "app": BASE
     | {"__init__", "session", "cache", "wire", "settings", "upstream", "policy", "catalog"}
-    | {"catalog.loader", "net", "metrics", "tasks"},
+    | {"catalog.loader", "admin", "net", "metrics", "tasks"},
     "reference": BASE | {"metrics", "policy", "settings"},
     "demo": BASE | {"__init__"} | {"settings", "upstream"},
     "consistency.history": set(),
@@ -62,7 +64,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": BASE | {"__init__", "settings", "app", "check", "demo", "consistency"},
 }
 PURE = {"errors", "reasons", "units", "document", "upstream", "settings"}
-PURE |= {"wire", "sql", "catalog", "policy", "cache", "session"}
+PURE |= {"wire", "sql", "catalog", "policy", "cache", "session", "admin"}
 PURE |= {f"consistency.{name}" for name in (*JUDGES, "power", "login")}
 IMPURE_MODULES = {
     *("asyncio", "socket", "ssl", "select", "selectors", "threading", "multiprocessing"),
