@@ -39,7 +39,7 @@ def slot_of(granule: Granule) -> int:
 class Fence:
     """A raised fence: who holds which granules, why, and since when (loop time, s)."""
 
-    __slots__ = ("cause", "down", "granules", "lost", "owner", "schema", "since", "slots")
+    __slots__ = ("cause", "down", "granules", "lost", "owner", "schema", "since", "slots", "text")
 
     def __init__(
         self, granules: frozenset[Granule], cause: Reason, owner: str, since: float
@@ -51,6 +51,7 @@ class Fence:
         self.since = since
         self.down = False
         self.schema = False  # the catalog is read again before it comes down (F12)
+        self.text = ""  # the statement that writes, without its literals
         self.lost = 0  # the backend's pid, where the connection was lost (F2)
 
     @property

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from proxy.cache.fences import Board, Granule
 from proxy.cache.store import Entry, Key, Store
+from proxy.tally import Shape
 from proxy.wire import messages
 
 # RowDescription is kept apart, since only some requests ask for it.
@@ -32,6 +33,7 @@ class Fill:
         doomed: called at that moment, if set.
         rows: limit of the Execute that is recorded; 0 for none. A limited answer is whole
             if the portal ends there, see `beyond`.
+        shape: of the statement, for statistics.
     """
 
     __slots__ = (
@@ -49,6 +51,7 @@ class Fill:
         "limit",
         "rejected",
         "rows",
+        "shape",
         "slots",
     )
 
@@ -64,8 +67,10 @@ class Fill:
         limit: int,
         bodies: bool = False,
         rows: int = 0,
+        shape: Shape | None = None,
     ) -> None:
         self.key = key
+        self.shape = shape
         self.rows = rows
         self.bodies = bodies
         self.granules = granules
@@ -80,6 +85,11 @@ class Fill:
         self.description: bytes | None = None
         self._parts: list[bytes] = []
         self._size = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes recorded so far."""
+        return self._size
 
     def begin(self, kind: int, size: int) -> bool:
         """A message of type `kind` and `size` bytes begins; tell whether its bytes are wanted."""
@@ -160,7 +170,9 @@ class Fill:
             seconds=now - self.dispatched,
             slots=self.slots,
             bodies=self.bodies,
+            shape=self.shape,
         )
+        store.now = now
         if not store.put(entry):
             self.reject("too_large")
             return None

@@ -116,7 +116,7 @@ class Client(asyncio.Protocol):
             if session.held is not None:
                 self._start_waiting()
         if self._statistics.fresh_hits >= TIMED_TOGETHER:
-            self._statistics.time_hits(monotonic() - began)
+            self._statistics.time_hits(monotonic() - began, session.served)
 
     def eof_received(self) -> bool:
         """A half-closed client still gets the replies it waits for."""

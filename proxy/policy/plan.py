@@ -9,9 +9,10 @@ by the fields below.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from proxy.reasons import Reason
+from proxy.tally import Shape
 
 
 class Kind(enum.Enum):
@@ -155,6 +156,7 @@ class Plan:
             arguments are harmless; what it does is what `prepared` of its PREPARE says.
         prepared: for PREPARE, what executing it does, wherever its names resolve.
         settings: names, in lower case, of settings that the answer depends on by name.
+        shape: the statement without its literals, by which it is counted.
     """
 
     kind: Kind
@@ -171,3 +173,4 @@ class Plan:
     executes: str = ""
     prepared: Plan | None = None
     settings: frozenset[str] = frozenset()
+    shape: Shape | None = field(default=None, compare=False, repr=False)

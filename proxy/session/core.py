@@ -212,7 +212,7 @@ class Session(Express, ServerSide):
         """A request that nobody can see through, with a ReadyForQuery of its own (F9)."""
         pending = self.simple_pending()
         plan = memo.opaque(reason)
-        pending.plans.append(("write", reason))
+        pending.plans.append(("write", reason, None))
         self.note(pending, plan)
         self.send_begin(pending)
         self.dispatch(pending)

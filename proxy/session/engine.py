@@ -14,6 +14,7 @@ from proxy.cache.fences import ALL, Fence, Granule, LocalBoard
 from proxy.cache.flights import Flights
 from proxy.cache.store import Store
 from proxy.catalog.snapshot import CatalogSnapshot
+from proxy.policy import memo
 from proxy.policy.memo import plan_for
 from proxy.policy.plan import Closure, Kind, Plan, Scope
 from proxy.policy.rules import EMPTY
@@ -22,7 +23,9 @@ from proxy.reasons import Reason
 from proxy.session.context import Context, Database, Shelf
 from proxy.session.descriptions import Descriptions
 from proxy.session.probe import Answer, Identity
+from proxy.session.shapes import Shapes
 from proxy.session.statistics import Statistics
+from proxy.tally import Shape
 
 if TYPE_CHECKING:
     from proxy.session.core import Session
@@ -93,6 +96,7 @@ class Engine:
         self.flights: Flights[SessionState] = Flights(self.board, shared_waiters, _summon)
         self.descriptions = Descriptions()
         self.statistics = Statistics()
+        self.shapes = Shapes()
         self.rules = rules
         self.max_age = max_age
         self.statement_limit = statement_limit
@@ -169,7 +173,7 @@ class Engine:
         for fence in list(self.board.fences):
             if any(granule[0] == database.oid for granule in fence.granules):
                 self.board.widen(fence, (everything,))
-        self.store.evict((everything,), "schema")
+        self.store.evict((everything,), "schema", now=self.clock())
 
     def _roles_seen(self, database: Database, was_known: bool) -> None:
         """Have the other databases hear of roles and memberships, which are all databases'.
@@ -295,9 +299,19 @@ class Engine:
                 if self.watch(database, plan.settings):
                     return replace(plan, kind=Kind.BYPASS, reason=Reason.SESSION_UNKNOWN)
                 plan = replace(plan, kind=Kind.BYPASS, reason=Reason.SESSION_FUNCTION)
+            shape = self._shape(database.name, text, plan)
+            plan = replace(plan, shape=shape)
             if len(text) <= LONG_TEXT:
                 self._remember(plans, text, plan)
         return plan
+
+    def _shape(self, database: str, text: bytes, plan: Plan) -> Shape:
+        if plan is memo.TOO_LONG:
+            return self.shapes.unread(database, plan.reason.value)
+        shape = self.shapes.of(database, text)
+        if plan.reads or plan.rule:
+            shape.reads, shape.rule = plan.reads, plan.rule
+        return shape
 
     def _remember(self, plans: dict[bytes, Plan], text: bytes, plan: Plan) -> None:
         self._plan_bytes += len(text) + PLAN_OVERHEAD
@@ -334,7 +348,8 @@ class Engine:
         if fence.down:
             return
         if not undone:
-            self.store.evict(fence.granules, "write")
+            owner, text = fence.owner, fence.text
+            self.store.evict(fence.granules, "write", now=self.clock(), owner=owner, text=text)
         self.board.down(fence, undone=undone)
 
     def schema_up(self, database: Database) -> None:
@@ -379,7 +394,7 @@ class Engine:
 
     def epoch(self, cause: str) -> None:
         """Drop everything."""
-        self.store.evict((ALL,), cause)
+        self.store.evict((ALL,), cause, now=self.clock())
         # A fill in flight must not outlive the epoch: its counters change.
         self.board.down(self.board.up((ALL,), Reason.FENCED, cause, 0.0))
 

@@ -209,7 +209,7 @@ class Express(Waiting):
         pending = self.new_pending()
         pending.synced = True
         pending.fill, pending.context = fill, context
-        pending.plans.append(("bypass" if fill is None else "miss", reason))
+        pending.plans.append(("bypass" if fill is None else "miss", reason, plan.shape))
         self.statements_since_probe += 1
         self.bound_unnamed(plan)
         self.ghost_portal = None

@@ -503,7 +503,7 @@ class ExtendedSide(Preparing):
             reason = executed.reason
             if executed.kind is Kind.READ:
                 reason = Reason.PORTAL
-            pending.plans.append((self.outcome(executed), reason))
+            pending.plans.append((self.outcome(executed), reason, executed.shape))
             self.snapshot_in_block |= executed.kind is Kind.READ
         elif kind == C and payload[:1] == b"S":
             name, _ = messages.cut_name(payload, 1)
@@ -558,7 +558,8 @@ class ExtendedSide(Preparing):
                 elif portal or inside:
                     self.wants(key, statement.text, 0 if portal else rows)
         if pending.plans:
-            pending.plans[-1] = ("miss" if fill is not None else "bypass", reason)
+            shape = pending.plans[-1][2]
+            pending.plans[-1] = ("miss" if fill is not None else "bypass", reason, shape)
         return fill
 
 

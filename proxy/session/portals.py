@@ -139,7 +139,7 @@ class PortalSide(ClientSide):
         """See `SessionState.send_begin`; a Query may look at portals."""
         super().send_begin(pending)
         if self.rests and pending.simple and self._stands(pending):
-            outcome, reason = pending.plans[-1] if pending.plans else ("", Reason.NONE)
+            outcome, reason, _ = pending.plans[-1] if pending.plans else ("", Reason.NONE, None)
             plain = outcome == "miss" or (
                 outcome == "write"
                 and reason is not Reason.CURSOR

@@ -14,6 +14,7 @@ from proxy.policy.plan import NOTHING, Closure, Control, Flag
 from proxy.reasons import Reason
 from proxy.session.context import Context
 from proxy.session.descriptions import Portrait
+from proxy.tally import Shape
 
 if TYPE_CHECKING:
     from proxy.session.tracking import State
@@ -171,7 +172,7 @@ class Pending:
         self.flags: int = Flag.PLAIN
         self.fill: Fill | None = None
         self.context: Context | None = None
-        self.plans: list[tuple[str, Reason]] = []
+        self.plans: list[tuple[str, Reason, Shape | None]] = []
         self.parses: list[tuple[bytes, Statement | None]] = []
         self.parsed = 0
         self.error: tuple[str, str] | None = None

@@ -18,6 +18,7 @@ from proxy.session import probe
 from proxy.session.preparing import Preparing
 from proxy.session.records import Pending, Statement
 from proxy.session.tracking import State
+from proxy.tally import Shape
 from proxy.wire import messages
 from proxy.wire.framing import HEADER
 
@@ -373,14 +374,38 @@ class ServerSide(Preparing):
         if head.fill is not None:
             self._finish_fill(head)
         elapsed = self.now - head.sent
-        for outcome, reason in head.plans:
+        for outcome, reason, shape in head.plans:
             self.count(outcome, reason, elapsed)
+            self._tally(head, outcome, reason, shape or self._unread(reason), elapsed)
         self.refresh()
         if self.wanted and self.status == b"I":
             self.fetch_wanted()
         if head.hidden and not self.pending and self.held is not None and self.summon is not None:
             self.summon()
         return not head.hidden
+
+    def _unread(self, reason: Reason) -> Shape:
+        """The shape of a text that was not read, and why it was not."""
+        return self.engine.shapes.unread(self.database, reason.value)
+
+    def _tally(
+        self, head: Pending, outcome: str, reason: Reason, shape: Shape, elapsed: float
+    ) -> None:
+        """Count a statement that PostgreSQL has answered."""
+        context = head.context
+        role = self.user if context is None else context.answer.role
+        shape.ran(outcome, reason.value, elapsed, self.now, role)
+        self.forwarded += 1
+        self.last_reason = reason
+        if head.error is not None:
+            shape.errors += 1
+        fill = head.fill
+        if fill is not None and fill.rejected is None and fill.complete:
+            shape.bytes += fill.size
+        if len(head.plans) == 1:
+            number = head.tag[head.tag.rfind(b" ") + 1 :]
+            if number.isdigit():
+                shape.rows += int(number)
 
     def _chained(self, head: Pending) -> bool:
         """Whether this was a COMMIT or ROLLBACK AND CHAIN: the transaction before it has ended.
@@ -521,6 +546,8 @@ class ServerSide(Preparing):
         self.limited(head)
         if entry is None:
             self.engine.statistics.reject(fill.rejected or "unknown")
+            if fill.shape is not None:
+                fill.shape.rejected += 1
         else:
             self.probes_in_vain = 0
 

@@ -73,7 +73,7 @@ class ClientSide(Touched):
         pending = self.simple_pending()
         pending.fill, pending.context = fill, self.context
         pending.asked = asked
-        pending.plans.append(("miss" if fill else self.outcome(plan), reason))
+        pending.plans.append(("miss" if fill else self.outcome(plan), reason, plan.shape))
         self.note(pending, plan, message[HEADER:-1])
         self.send_begin(pending)
         if pending.lone:
@@ -115,11 +115,19 @@ class ClientSide(Touched):
             self.bodies_in_block = self.block
         if entry.frequency < MAX_FREQUENCY:
             entry.frequency += 1
+        if entry.fresh:
+            entry.fresh += 1
+        else:
+            # Brought to its shape later: of a hit only this is counted on the way.
+            entry.fresh = 1
+            self.engine.shapes.fresh.append(entry)
+        self.served = entry.shape
         return True
 
     def after_hit(self, bind: bytes) -> bytes:
         """Bookkeeping of a hit; returns the ReadyForQuery that ends its reply."""
         self.engine.statistics.fresh_hits += 1
+        self.hits += 1
         self.probes_in_vain = 0
         if self.idle_timeout is not None and self.now - self.last_upstream > self.idle_timeout / 20:
             self._touch()
@@ -149,7 +157,7 @@ class ClientSide(Touched):
         reason = Reason.NOT_CACHED
         if entry is not None and self.now >= entry.expires:
             reason = Reason.EXPIRED
-            engine.store.drop(entry, "expired")
+            engine.store.drop(entry, "expired", self.now)
         lifetimes = [life for life in (engine.max_age, plan.ttl) if life is not None]
         fill = Fill(
             key,
@@ -160,6 +168,7 @@ class ClientSide(Touched):
             expires=self.now + min(lifetimes, default=float("inf")),
             limit=engine.store.entry_limit,
             bodies=plan.bodies,
+            shape=plan.shape,
         )
         engine.flights.depart(fill)
         return fill, reason
@@ -199,6 +208,8 @@ class ClientSide(Touched):
             self.deferred = [text]
             self.block_begins()
         self.count("other", Reason.TRANSACTION)
+        if plan.shape is not None:
+            plan.shape.others += 1
         return True
 
     def _defer_setting(self, plan: Plan, text: bytes) -> bool:

@@ -136,6 +136,11 @@ class Waiting(ExtendedSide):
         if flight is not None and statistics.fresh_hits > hits:
             statistics.fresh_hits -= 1
             self.count("shared", Reason.NONE, now - self._since)
+            shape = self.served
+            if shape is not None:
+                # Its entry counts it as a hit.
+                shape.hits -= 1
+                shape.shared += 1
 
     def _fail_held(self) -> None:
         """What failed was in front of it: without that the error were its own."""

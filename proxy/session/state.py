@@ -22,6 +22,7 @@ from proxy.session.parts import Rest
 from proxy.session.records import UNCONFINED, Pending, Statement
 from proxy.session.sqlprepared import SqlPrepared
 from proxy.session.tracking import MIXED, Tracking
+from proxy.tally import Shape
 from proxy.wire import messages
 
 if TYPE_CHECKING:
@@ -113,6 +114,11 @@ class SessionState(Tracking):
         self.status = b"I"  # of the last ReadyForQuery of PostgreSQL
         # A BEGIN that was answered locally and not yet sent, and what was set behind it (T2).
         self.deferred: list[bytes] | None = None
+        # For who asks: hits and other statements, the last reason, the shape of the last hit.
+        self.hits = self.forwarded = 0
+        self.last_reason: Reason | None = None
+        self.served: Shape | None = None
+
         self.closure: Closure = NOTHING  # what the open transaction has written
         self.closure_flags: int = Flag.NONE
         self.closure_version = 0
@@ -426,6 +432,8 @@ class SessionState(Tracking):
         else:
             owner = f"session {self.connection_id}"
             pending.fence = self.engine.board.up(granules, Reason.FENCED, owner, self.now)
+            shape = pending.plans[-1][2] if pending.plans else None
+            pending.fence.text = "" if shape is None else shape.text
         if schema and not pending.fence.schema:
             pending.fence.schema = True
             self.engine.schema_up(self.data)

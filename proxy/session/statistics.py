@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
+from proxy.tally import Shape
+
 # Upper bounds in seconds: from a hit in the proxy to a slow report.
 BUCKETS = (
+    0.00001,
     0.000025,
     0.00005,
     0.0001,
@@ -22,11 +25,15 @@ BUCKETS = (
     0.5,
     1.0,
     2.5,
+    5.0,
     10.0,
 )
 
 
 _HIT = ("hit", "")
+
+# What a check of a hit against PostgreSQL found.
+VERIFY_RESULTS = ("match", "reordered", "tolerated", "race", "skipped", "mismatch")
 
 
 # Looking at the clock twice costs as much as the look-up: one hit in so many is timed
@@ -58,6 +65,7 @@ class Statistics:
             for outcome in ("hit", "shared", "stale", "miss", "bypass", "write", "other")
         }
         self.fills_rejected: dict[str, int] = {}
+        self.verify: dict[str, int] = dict.fromkeys(VERIFY_RESULTS, 0)
         self.bytes: dict[str, int] = {
             "client_in": 0,
             "client_out": 0,
@@ -69,8 +77,14 @@ class Statistics:
         self._hit_seconds = 0.0
         self.statements[_HIT] = 0
 
-    def time_hits(self, seconds: float | None = None) -> None:
-        """The hits since the last call took `seconds` each (None: as the last ones did)."""
+    def time_hits(self, seconds: float | None = None, shape: Shape | None = None) -> None:
+        """The hits since the last call took `seconds` each (None: as the last ones did).
+
+        Args:
+            shape: of the last of them.
+        """
+        if seconds is not None and shape is not None:
+            shape.hit.observe(seconds)
         if seconds is not None:
             self._hit_seconds = seconds
         hits, self.fresh_hits = self.fresh_hits, 0

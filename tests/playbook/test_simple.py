@@ -627,7 +627,8 @@ def test_a_change_in_another_database_costs_a_question_and_no_answers(shared: En
     """Roles are in every catalog, so contexts end; what is found as before has its answers."""
     fill(Player(shared, 1))
     for fingerprint in ("1", "2"):
-        shared.install("other", shop(database_oid=OID + 1, fingerprint=fingerprint))
+        roles = (fingerprint, "")
+        shared.install("other", shop(database_oid=OID + 1, fingerprint=fingerprint, roles=roles))
     assert not shared.databases["shop"].contexts
     hit(Player(shared, 2))
     shared.install("shop", shop(fingerprint="2"))

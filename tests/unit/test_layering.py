@@ -18,7 +18,7 @@ PROXY = ROOT / "proxy"
 
 LINE_LIMIT = 700
 
-BASE = {"errors", "reasons", "units"}
+BASE = {"errors", "reasons", "tally", "units"}
 # The judges of the checker know nothing of what asks.
 JUDGES = ("history", "registers", "bank", "lists", "rows")
 # Group -> groups that it may import, itself included. A group is a package, or
@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     "errors": set(),
     "reasons": set(),
+    "tally": set(),
     "units": set(),
     "document": {"errors"},
     "upstream": BASE,
@@ -63,7 +64,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {f"consistency.{judge}" for judge in JUDGES},
     "cli": BASE | {"__init__", "settings", "app", "check", "demo", "consistency"},
 }
-PURE = {"errors", "reasons", "units", "document", "upstream", "settings"}
+PURE = {"errors", "reasons", "tally", "units", "document", "upstream", "settings"}
 PURE |= {"wire", "sql", "catalog", "policy", "cache", "session", "admin"}
 PURE |= {f"consistency.{name}" for name in (*JUDGES, "power", "login")}
 IMPURE_MODULES = {
