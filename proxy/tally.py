@@ -26,7 +26,7 @@ class Latency:
         """`amount` took `seconds` each."""
         self.count += amount
         self.total += seconds * amount
-        bucket = int(log(max(seconds, 1e-7)) * _PER_E - 0.5)
+        bucket = round(log(max(seconds, 1e-7)) * _PER_E)
         self._buckets[bucket] = self._buckets.get(bucket, 0) + amount
 
     @property

@@ -140,13 +140,13 @@ class _Builder:
             operators=self._operators(),
             code=rows.code,
             roles=rows.roles,
+            moment=rows.moment,
             types=types,
             sure_types=sure,
-            foreign_keys=_grouped(
-                (parent, ForeignKey(child, update, delete))
-                for parent, child, update, delete in rows.foreign_keys
-            ),
+            foreign_keys=_grouped((row[0], ForeignKey(*row[1:])) for row in rows.foreign_keys),
             descendants=_grouped(rows.inherits),
+            keys=_grouped((oid, frozenset(names)) for oid, names in rows.keys),
+            equal_texts=rows.equal_texts,
             reserved=prefixes,
             unknown_libraries=unknown_libraries,
         )
@@ -605,7 +605,7 @@ _EVENT_BITS = (("i", 4), ("d", 8), ("u", 16), ("t", 32))
 
 def _trigger(row: TriggerRow) -> Trigger:
     events = "".join(letter for letter, bit in _EVENT_BITS if row.type & bit)
-    return Trigger(row.function, events, row.deferrable)
+    return Trigger(row.function, events, row.deferrable, row.name)
 
 
 def _families(inherits: Iterable[tuple[int, int]]) -> dict[int, int]:

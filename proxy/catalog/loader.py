@@ -165,10 +165,14 @@ class _Reading:
             "surroundings": tuple(surroundings[0]) if surroundings else (),
             "code": str((await fetch(queries.CODE))[0][0]),
             "roles": (str(roles[0]), str(roles[1])),
+            "moment": (int(roles[2]), -int(roles[3])),
             "inherits": [tuple(row) for row in await fetch(queries.INHERITS)],
             "foreign_keys": [tuple(row) for row in await fetch(queries.FOREIGN_KEYS)],
+            "keys": [(row[0], tuple(row[1])) for row in await fetch(queries.KEYS)],
+            "equal_texts": bool((await fetch(queries.EQUAL_TEXTS))[0][0]),
             "triggers": [
-                TriggerRow._make((*row[:4], tuple(row[4]))) for row in await fetch(queries.TRIGGERS)
+                TriggerRow._make((*row[:4], tuple(row[4]), row[5]))
+                for row in await fetch(queries.TRIGGERS)
             ],
             "builtins": [BuiltinRow(*row) for row in await fetch(queries.BUILTINS)],
             "operators": [tuple(row) for row in await fetch(queries.OPERATORS)],

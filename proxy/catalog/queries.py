@@ -82,15 +82,35 @@ select inhparent, inhrelid from pg_catalog.pg_inherits order by 1, 2
 """
 
 FOREIGN_KEYS = """
-select confrelid, conrelid, confupdtype::text, confdeltype::text
+select confrelid, conrelid, confupdtype::text, confdeltype::text, conname::text
 from pg_catalog.pg_constraint where contype = 'f' order by 1, 2, 3, 4, oid
+"""
+
+# Unique keys whose equality is that of ORDER BY, over columns that are never null.
+KEYS = """
+select i.indrelid, pg_catalog.array_agg(a.attname::text order by a.attnum)
+from pg_catalog.pg_index i
+cross join lateral pg_catalog.generate_series(0, i.indnkeyatts - 1) n
+join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[n]
+join pg_catalog.pg_opclass o on o.oid = i.indclass[n]
+where i.indrelid >= 16384 and i.indisunique and i.indisvalid and i.indimmediate
+  and i.indpred is null and i.indexprs is null
+group by i.indexrelid, i.indrelid
+having pg_catalog.bool_and(a.attnotnull and a.attcollation = i.indcollation[n] and o.opcdefault)
+order by i.indexrelid
+"""
+
+# Whether texts that look different may be equal.
+EQUAL_TEXTS = """
+select exists (select from pg_catalog.pg_collation where not collisdeterministic)
 """
 
 # Triggers that PostgreSQL makes for foreign keys call built-in functions; copies of a
 # user's trigger on partitions are internal too in some versions.
 TRIGGERS = """
 select t.tgrelid, t.tgfoid, t.tgtype::int, t.tgdeferrable,
-       pg_catalog.array_remove(array[t.tgoldtable::text, t.tgnewtable::text], null)
+       pg_catalog.array_remove(array[t.tgoldtable::text, t.tgnewtable::text], null),
+       t.tgname::text
 from pg_catalog.pg_trigger t
 where (not t.tgisinternal or t.tgfoid >= 16384) and t.tgenabled <> 'D' order by t.oid
 """
@@ -183,6 +203,10 @@ _SETTINGS_READ = (
     "(?:[^(){}]*:args [(][{]CONST :consttype 25 [^{}]*:constvalue [0-9]+ [[] ([-0-9 ]+) []])?"
 )
 
+# Kinds of nodes, and fields that say that a query gives some of its rows, or gathers them
+# in an array (ARRAY_SUBLINK of primnodes.h).
+_NODES = "(?:[{]|:(?=(?:limitCount|limitOffset) [{]|hasDistinctOn true|subLinkType 6))([A-Za-z_]+)"
+
 # For PostgreSQL 14 and later.
 EXPRESSIONS = f"""
 with trees as materialized ({_union(True, _WANTED)})
@@ -194,7 +218,7 @@ select owner, purpose,
                  x.t, ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([1-9][0-9]*)', 'g') m),
         '{{}}'),
        {_found(":relid ([1-9][0-9]*)", "pg_catalog.oid")},
-       {_found("[{]([A-Z_]+)", "text")},
+       {_found(_NODES, "text")},
        {_found(":resulttype ([0-9]+) :resultcollid", "pg_catalog.oid")},
        {_found("[{]SQLVALUEFUNCTION :op ([0-9]+)", "int", "SQLVALUEFUNCTION")},
        {_found(":commandType ([0-9]+)", "int")},
@@ -456,7 +480,10 @@ _RIGHTS = f""", pg_catalog.concat_ws(',', {_MIGHTY}, {_MEMBERS},
         where datname = pg_catalog.current_database()))"""
 # The same in every database of the cluster: all roles, and what of them `_RIGHTS` tells.
 ROLES = f"""select coalesce(pg_catalog.concat_ws(',', {_NAMES}, {_MEMBERS}), ''),
-       coalesce(pg_catalog.concat_ws(',', {_MIGHTY}, {_MEMBERS}), '')"""
+       coalesce(pg_catalog.concat_ws(',', {_MIGHTY}, {_MEMBERS}), ''),
+       pg_catalog.pg_snapshot_xmax(s)::text::bigint,
+       (select pg_catalog.count(*) from pg_catalog.pg_snapshot_xip(s))
+from pg_catalog.pg_current_snapshot() s"""
 CODE = "select pg_catalog.concat_ws(',', {})".format(
     ", ".join(
         "(" + _FINGERPRINT_PART.format(catalog=catalog, key=key, where=where) + ")"

@@ -69,6 +69,7 @@ class TriggerRow(NamedTuple):
     type: int = 0x7F
     deferrable: bool = False
     transitions: tuple[str, ...] = ()
+    name: str = ""
 
 
 class BuiltinRow(NamedTuple):
@@ -131,9 +132,12 @@ class Rows:
     surroundings: tuple[str, ...] = ()
     code: str = ""
     roles: tuple[str, str] = ("", "")
+    moment: tuple[int, int] = (0, 0)
     relations: list[RelationRow] = field(default_factory=list)
     inherits: list[tuple[int, int]] = field(default_factory=list)
-    foreign_keys: list[tuple[int, int, str, str]] = field(default_factory=list)
+    foreign_keys: list[tuple[int, int, str, str, str]] = field(default_factory=list)
+    keys: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
+    equal_texts: bool = False
     triggers: list[TriggerRow] = field(default_factory=list)
     expressions: list[ExpressionRow] = field(default_factory=list)
     builtins: list[BuiltinRow] = field(default_factory=list)
@@ -159,13 +163,18 @@ def fingerprint(rows: Rows) -> str:
             relations=[row for row in rows.relations if row.oid not in temporary],
             inherits=[pair for pair in rows.inherits if temporary.isdisjoint(pair)],
             foreign_keys=[row for row in rows.foreign_keys if temporary.isdisjoint(row[:2])],
+            keys=[row for row in rows.keys if row[0] not in temporary],
             triggers=[row for row in rows.triggers if row.relation not in temporary],
             expressions=[row for row in rows.expressions if row.owner not in temporary],
             types=[row for row in rows.types if not row.schema.startswith("pg_temp_")],
         )
-    # Which built-in functions are used says nothing that the rest does not.
-    rows = replace(rows, builtin_oids=[])
+    # Which built-in functions are used says nothing that the rest does not; nor does the moment.
+    rows = replace(rows, builtin_oids=[], moment=(0, 0))
     # Within one process equal texts have equal hashes; lists are hashed as a whole, since
     # there may be tens of thousands of rows.
-    parts = (hash(tuple(getattr(rows, part.name))) for part in fields(rows))
+    parts = (hash(_hashable(getattr(rows, part.name))) for part in fields(rows))
     return ".".join(f"{part:x}" for part in parts)
+
+
+def _hashable(part: object) -> object:
+    return tuple(part) if isinstance(part, list) else part

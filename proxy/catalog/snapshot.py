@@ -71,6 +71,8 @@ class Tree(NamedTuple):
             known, current_setting is among the functions.
         asks: it reads a setting, or asks for the user, the database or the schema.
         schema: it asks for the schema.
+        chooses: it gives some of its rows, or numbers or gathers them, in an order that may
+            be left open.
     """
 
     functions: tuple[int, ...] = ()
@@ -82,6 +84,7 @@ class Tree(NamedTuple):
     settings: tuple[str, ...] = ()
     asks: bool = False
     schema: bool = False
+    chooses: bool = False
 
 
 class Trigger(NamedTuple):
@@ -90,6 +93,7 @@ class Trigger(NamedTuple):
     function: int
     events: str
     deferrable: bool = False
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +204,7 @@ class ForeignKey(NamedTuple):
     child: int
     on_update: str
     on_delete: str
+    name: str = ""
 
 
 Named = dict[str, dict[str, tuple[Function, ...]]]
@@ -240,10 +245,14 @@ class CatalogSnapshot:
         roles: two texts that are the same in all databases of a cluster: equal as long as
             all roles and memberships are, and as long as those are that let somebody do
             something without being asked.
+        moment: when it was read, in the order in which transactions become visible: the
+            larger one is later. It is xmax, and how many below it had ended.
         types: schema -> name -> type.
         sure_types: OIDs of types whose values are surely not text (K5).
         foreign_keys: parent OID -> its references.
         descendants: OID -> OIDs of inheritance children and partitions, direct ones.
+        keys: OID -> the columns of each unique key whose columns are never null.
+        equal_texts: texts that look different may be equal, under some collation.
         reserved: prefixes of settings that belong to libraries. unknown_libraries: there
             are libraries whose prefixes are not known.
     """
@@ -268,10 +277,13 @@ class CatalogSnapshot:
     operators: dict[str, dict[str, tuple[int, ...]]] = field(default_factory=dict)
     code: str = ""
     roles: tuple[str, str] = ("", "")
+    moment: tuple[int, int] = (0, 0)
     types: dict[str, dict[str, Type]] = field(default_factory=dict)
     sure_types: frozenset[int] = frozenset()
     foreign_keys: dict[int, tuple[ForeignKey, ...]] = field(default_factory=dict)
     descendants: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    keys: dict[int, tuple[frozenset[str], ...]] = field(default_factory=dict)
+    equal_texts: bool = False
     reserved: frozenset[str] = frozenset()
     unknown_libraries: bool = False
     # What has been worked out from it so far, by whoever did.

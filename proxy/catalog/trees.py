@@ -39,6 +39,17 @@ _HARMLESS = {
     "ONCONFLICTEXPR RETURNINGEXPR SETTODEFAULT TABLEFUNC WITHCHECKOPTION".split(),
     Reason.UNSUPPORTED_SYNTAX,
 )
+# What gives some of the rows, or numbers them by their place: fields of a query, see
+# `catalog.queries`, and a node.
+_CHOOSING = frozenset(("limitCount", "limitOffset", "hasDistinctOn", "subLinkType"))
+_NUMBERING = "WINDOWFUNC"
+# Aggregates that show in which order they have met their values: array_agg, string_agg,
+# xmlagg, any_value and those of JSON; and those that add up floats (pg_proc.dat).
+_GATHERING = frozenset(
+    (2335, 4053, 3538, 3545, 2901, 6291, 3175, 3197, 3267, 3270, 6276, 6280, 6281, 6282, 6284)
+    + (6288, 6289, 6290, 2104, 2105, 2110, 2111, 2151, 2152, 2157, 2158, 2644, 2645, 2715, 2716)
+    + (2721, 2722, 2727, 2728, 2819, 2820, 2821, 2822, 2823, 2824, 2825, 2826, 2827, 2828, 2829)
+)
 # Numbers of SQLValueFunctionOp: up to SVFOP_LOCALTIMESTAMP_N they read the clock, from
 # SVFOP_CURRENT_ROLE on they ask who and where the session is.
 _LAST_CLOCK, _CURRENT_SCHEMA = 8, 14
@@ -55,7 +66,8 @@ def tree_of(row: ExpressionRow, text_reason: Callable[[int], Reason], bad_domain
         bad_domains: checks that cannot be seen through may run.
     """
     reasons = [_HARMLESS[node] for node in row.nodes if node in _HARMLESS]
-    unknown = [node for node in row.nodes if node not in _PLAIN and node not in _HARMLESS]
+    nodes = [node for node in row.nodes if node not in _CHOOSING]
+    unknown = [node for node in nodes if node not in _PLAIN and node not in _HARMLESS]
     if unknown:
         reasons.append(Reason.UNSUPPORTED_SYNTAX)
     if row.storage:
@@ -83,6 +95,9 @@ def tree_of(row: ExpressionRow, text_reason: Callable[[int], Reason], bad_domain
         settings=tuple(sorted({plain(name) for name in settings if name is not None})),
         asks=bool(settings) or any(value > _LAST_CLOCK for value in row.values),
         schema=_CURRENT_SCHEMA in row.values,
+        chooses=len(nodes) < len(row.nodes)
+        or _NUMBERING in nodes
+        or not _GATHERING.isdisjoint(row.functions),
     )
 
 

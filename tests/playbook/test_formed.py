@@ -330,3 +330,20 @@ def test_a_change_of_roles_counts_once_however_many_databases_see_it(engine: Eng
     # There and back again is two changes.
     engine.install("db0", shop(database_oid=OID + 1))
     assert engine.databases["shop"].contexts == {}
+
+
+def test_roles_that_were_read_before_and_come_later_change_nothing(engine: Engine) -> None:
+    """Catalogs are read side by side; what was read first may be told last."""
+    player = Player(engine, 1)
+    other = shop(database_oid=OID + 1)
+    engine.install("other", other)
+    newer = replace(other, fingerprint="2", roles=("changed", "changed"), moment=(8, -1))
+    engine.install("other", newer)
+    assert ask(player, READ) == Reason.SESSION_UNKNOWN
+    assert ask(player, READ) == Reason.NOT_CACHED
+    for moment in ((7, 0), (8, -2)):
+        late = shop(database_oid=OID + 2, moment=moment)
+        engine.install("late", replace(late, fingerprint=str(moment)))
+        assert ask(player, READ) == "hit"
+    engine.install("late", shop(database_oid=OID + 2, moment=(8, 0)))
+    assert ask(player, READ) == Reason.FUNCTIONS_STALE

@@ -20,6 +20,9 @@ def test_quantiles_are_near() -> None:
     assert latency.mean == pytest.approx(0.5005)
     assert latency.quantile(0.5) == pytest.approx(0.5, rel=0.08)
     assert latency.quantile(0.99) == pytest.approx(0.99, rel=0.08)
+    slow = Latency()
+    slow.observe(40.0)
+    assert slow.quantile(1.0) == pytest.approx(40.0, rel=0.08)
     latency.observe(0.0)
     assert latency.quantile(0.0) == pytest.approx(1e-7, rel=0.2)
 

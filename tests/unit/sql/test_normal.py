@@ -15,6 +15,15 @@ def test_what_differs_in_literals_spaces_and_comments_is_one() -> None:
     assert first != identity("SELECT b FROM t WHERE id = 1 AND s IN ('x')")
 
 
+def test_tables_of_one_name_in_several_schemas_are_several() -> None:
+    texts = [f"SELECT 1 FROM {table}" for table in ("t", "a.t", "b.t", "t12", "t13")]
+    texts += [f'SELECT 1 FROM "{table}"' for table in (12, 13)]
+    texts += ["SELECT a.f() FROM t", "SELECT b.f() FROM t"]
+    texts += ["INSERT INTO a.t VALUES (1)", "INSERT INTO b.t VALUES (1)"]
+    assert len({identity(text) for text in texts}) == len(texts)
+    assert identity("SELECT x.a FROM a.t x") == identity("SELECT x . a\nFROM A.t AS x")
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
