@@ -5,6 +5,7 @@
 # make model        check the model of the protocol, exhaustively (needs spin and gcc)
 # make mutations    break the consistency code in every way of a table: each must be noticed
 # make consistency  30 minutes of the checker, with chaos, on PostgreSQL 18
+# make fuzz         10,000 random configuration files: new rules, or one line and the old ones
 # make lint         style and types only
 # make reference    bring the generated tables in config/ up to date
 # make clean        remove what the targets above have made
@@ -22,7 +23,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.13 python3.12 python3.11 python3.1
 	if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
 		>/dev/null 2>&1; then echo "$$python"; break; fi; done
 
-.PHONY: demo test lint bench bench-quick model mutations consistency reference clean
+.PHONY: demo test lint bench bench-quick model mutations consistency fuzz reference clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.demo
@@ -50,6 +51,9 @@ mutations: $(VENV)/.dev
 
 consistency: $(VENV)/.dev
 	$(BIN)/python -m tests.consistency $(CONSISTENCY_ARGS)
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m tests.rulefuzz $(FUZZ_ARGS)
 
 reference: $(VENV)/.dev
 	$(BIN)/python -m proxy.reference

@@ -20,7 +20,8 @@ from typing import Any
 from proxy import units
 from proxy.document import Place, Value, fail, parse
 from proxy.errors import ConfigError
-from proxy.policy.rules import EMPTY, RuleModel, Rules, load_rules
+from proxy.policy.rulefile import RuleModel, load_rules
+from proxy.policy.rules import EMPTY, Rules
 from proxy.units import Address
 from proxy.upstream import Upstream, parse_upstream, password_from_file
 
@@ -211,11 +212,36 @@ OPTIONS = (
         "How many sessions wait for one answer; further ones send their reads themselves.",
     ),
     Option(
+        "verify",
+        "0%",
+        "percentage",
+        units.share,
+        "The share of hits that PostgreSQL is asked about, too, to compare its answer; see "
+        "docs/verify.md for what that costs.",
+    ),
+    Option(
+        "verify_quarantine",
+        "on",
+        "on or off",
+        units.switch,
+        "Whether a statement whose answer was found wrong is forwarded from then on, until RESET "
+        "QUARANTINE, other rules or a restart.",
+    ),
+    Option(
         "admin_roles",
         "none",
         "role names",
         _optional(units.words),
-        "Roles that may use the administration console; no effect in this version.",
+        "Roles that may use the administration console.",
+    ),
+    Option(
+        "console_database",
+        "howdah",
+        "name or none",
+        _optional(str.strip),
+        "The name under which the administration console is found, as if it were a database; one "
+        "of PostgreSQL that has this name cannot be reached through Howdah. none turns the "
+        "console off.",
     ),
     Option(
         "tls_certificate",
@@ -252,6 +278,22 @@ OPTIONS = (
         _choice("text", "json"),
         "Log lines for people or for machines.",
     ),
+    Option(
+        "log_statements",
+        "none",
+        "none, uncached or all",
+        _choice("none", "uncached", "all"),
+        "Which statements are logged, with outcome, reason and time, their literals taken out: "
+        "those that reach PostgreSQL, or answers from memory, too.",
+    ),
+    Option(
+        "log_parameters",
+        "off",
+        "on or off",
+        units.switch,
+        "With `log_statements`: also log what clients send with the values in it, but not of "
+        "statements that speak of a password.",
+    ),
 )
 BY_NAME = {option.name: option for option in OPTIONS}
 # Keys of the file: the settings, the rules, and nothing else.
@@ -278,14 +320,21 @@ class Settings:
     entry_limit: int = 2**20
     shared_wait: float = 1.0
     shared_waiters: int = 100
+    verify: float = 0.0
+    verify_quarantine: bool = True
     admin_roles: tuple[str, ...] = ()
+    console_database: str | None = "howdah"
     tls_certificate: str | None = None
     tls_key: str | None = None
     drain_timeout: float = 30.0
     log_level: str = "info"
     log_format: str = "text"
+    log_statements: str = "none"
+    log_parameters: bool = False
     config_path: str | None = None
     rules: Rules = EMPTY
+    # Of each setting where it came from and its text; no text of the upstream, it has a password.
+    given: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False, compare=False)
     # Reads the same sources again; blocking, raises ConfigError. None in hand-made settings.
     reload: Callable[[], Settings] | None = field(default=None, repr=False, compare=False)
 
@@ -321,16 +370,19 @@ def load(
     document = _document(path, read_file) if path else None
     from_file = _file_texts(document) if document else {}
     values: dict[str, Any] = {}
+    given: dict[str, tuple[str, str]] = {}
     for option in OPTIONS:
         where, text = _source(option, flags, environ, from_file)
+        shown = "" if option.name == "upstream" else text
+        given[option.name] = where.removesuffix(f": {option.name}"), shown
         try:
             values[option.name] = option.parse(text)
         except ValueError as error:
             raise ConfigError(f"{where}: {error}") from None
     values["admin_roles"] = values["admin_roles"] or ()
     if (values["tls_certificate"] is None) != (values["tls_key"] is None):
-        given = "tls_key" if values["tls_certificate"] is None else "tls_certificate"
-        where, _ = _source(BY_NAME[given], flags, environ, from_file)
+        lone = "tls_key" if values["tls_certificate"] is None else "tls_certificate"
+        where, _ = _source(BY_NAME[lone], flags, environ, from_file)
         raise ConfigError(f"{where}: tls_certificate and tls_key go together")
     values["upstream"] = _with_password(values["upstream"], environ, read_passwords)
     if document and "rules" in _keys(document):
@@ -339,7 +391,7 @@ def load(
     def reload() -> Settings:
         return load(flags, environ, read_file, read_passwords)
 
-    return Settings(**values, config_path=path, reload=reload)
+    return Settings(**values, config_path=path, given=given, reload=reload)
 
 
 def _source(
@@ -428,6 +480,7 @@ def json_schema() -> dict[str, Any]:
         described = f"{option.help} ({option.kind}; default: {option.default or 'none, required'})"
         properties[option.name] = {"type": [*scalar, "array"], "description": described}
     rule = RuleModel.model_json_schema()
+    definitions = rule.pop("$defs", {})
     properties["rules"] = {
         "type": ["array", "null"],
         "items": rule,
@@ -439,4 +492,5 @@ def json_schema() -> dict[str, Any]:
         "type": "object",
         "additionalProperties": False,
         "properties": properties,
+        "$defs": definitions,
     }

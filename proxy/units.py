@@ -28,6 +28,7 @@ _BYTES |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _ON = frozenset({"on", "true", "yes", "1"})
 _OFF = frozenset({"off", "false", "no", "0"})
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([a-zA-Z]*)", re.ASCII)
+_SHARE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*%", re.ASCII)
 _PORT = re.compile(r"\d{1,5}", re.ASCII)
 
 
@@ -88,6 +89,46 @@ def size(text: str) -> int:
     return int(amount)
 
 
+def duration_text(seconds: float) -> str:
+    """The same duration as people write it; `none` for infinity."""
+    if math.isinf(seconds):
+        return "none"
+    for unit in ("d", "h", "m"):
+        if seconds and seconds % _SECONDS[unit] == 0:
+            return f"{seconds / _SECONDS[unit]:.0f}{unit}"
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.12g}us"
+    return f"{seconds * 1e3:.12g}ms" if seconds < 1 else f"{seconds:.15g}s"
+
+
+def size_text(size: int) -> str:
+    """The same size as people write it."""
+    for unit in ("GB", "MB", "kB"):
+        if size and size % _BYTES[unit.lower()] == 0:
+            return f"{size // _BYTES[unit.lower()]}{unit}"
+    return f"{size}B"
+
+
+def share(text: str) -> float:
+    """Read a share such as `5%`.
+
+    Returns:
+        0 to 1.
+
+    Raises:
+        ValueError: no percentage, or none between 0 and 100.
+    """
+    match = _SHARE.fullmatch(text.strip())
+    if match is None or float(match[1]) > 100:
+        raise ValueError(f"{text!r} is not a share; write a percentage, from 0% to 100%")
+    return float(match[1]) / 100
+
+
+def share_text(value: float) -> str:
+    """The same share as people write it."""
+    return f"{value * 100:.12g}%"
+
+
 def switch(text: str) -> bool:
     """Read `on`/`off` (also true/false, yes/no).
 
@@ -99,7 +140,7 @@ def switch(text: str) -> bool:
         return True
     if word in _OFF:
         return False
-    raise ValueError(f"{text!r} is neither on nor off")
+    raise ValueError(f"{text!r} is neither on nor off{suggestion(text, ('on', 'off'))}")
 
 
 def whole_number(text: str) -> int:

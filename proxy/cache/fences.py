@@ -56,7 +56,7 @@ class Fence:
 
     @property
     def kind(self) -> str:
-        """Why it stands: write, schema, lost_backend, starting, suspended."""
+        """Why it stands: write, schema, lost_backend, starting, suspended, paused."""
         if self.lost:
             return "lost_backend"
         if self.cause is Reason.FENCED:
@@ -175,7 +175,7 @@ class LocalBoard:
         """Why the slots are not idle; the gravest cause where there are several."""
         wanted = set(slots)
         causes = {fence.cause for fence in self.fences if not wanted.isdisjoint(fence.slots)}
-        for reason in (Reason.STARTING, Reason.SUSPENDED):
+        for reason in (Reason.PAUSED, Reason.STARTING, Reason.SUSPENDED):
             if reason in causes:
                 return reason
         return Reason.FENCED

@@ -8,10 +8,12 @@ enough, and the counters are unchanged and idle.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from proxy.cache.fences import Board, Granule
 from proxy.cache.store import Entry, Key, Store
 from proxy.tally import Shape
+from proxy.terms import Terms
 from proxy.wire import messages
 
 # RowDescription is kept apart, since only some requests ask for it.
@@ -34,6 +36,7 @@ class Fill:
         rows: limit of the Execute that is recorded; 0 for none. A limited answer is whole
             if the portal ends there, see `beyond`.
         shape: of the statement, for statistics.
+        terms: on which the answer is kept; None for the usual ones.
     """
 
     __slots__ = (
@@ -53,6 +56,7 @@ class Fill:
         "rows",
         "shape",
         "slots",
+        "terms",
     )
 
     def __init__(
@@ -68,9 +72,11 @@ class Fill:
         bodies: bool = False,
         rows: int = 0,
         shape: Shape | None = None,
+        terms: Terms | None = None,
     ) -> None:
         self.key = key
         self.shape = shape
+        self.terms = terms
         self.rows = rows
         self.bodies = bodies
         self.granules = granules
@@ -90,6 +96,11 @@ class Fill:
     def size(self) -> int:
         """Bytes recorded so far."""
         return self._size
+
+    @property
+    def body(self) -> bytes:
+        """Rows and CommandComplete, as far as they were recorded."""
+        return b"".join(self._parts)
 
     def begin(self, kind: int, size: int) -> bool:
         """A message of type `kind` and `size` bytes begins; tell whether its bytes are wanted."""
@@ -162,7 +173,7 @@ class Fill:
         entry = Entry(
             self.key,
             self.description,
-            b"".join(self._parts),
+            self.body,
             self.granules,
             self.counters,
             filled=self.dispatched,
@@ -171,9 +182,29 @@ class Fill:
             slots=self.slots,
             bodies=self.bodies,
             shape=self.shape,
+            terms=self.terms,
         )
         store.now = now
         if not store.put(entry):
             self.reject("too_large")
             return None
         return entry
+
+
+class FewRows(Fill):
+    """A fill of an answer that is stored only if it has at most `terms.max_rows` rows."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        most = None if self.terms is None else self.terms.max_rows
+        self._left = float("inf") if most is None else most
+
+    def begin(self, kind: int, size: int) -> bool:
+        """See `Fill.begin`."""
+        if kind == 0x44:
+            self._left -= 1
+            if self._left < 0:
+                self.reject("too_many_rows")
+        return super().begin(kind, size)

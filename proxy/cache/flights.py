@@ -18,7 +18,7 @@ from proxy.cache.fills import Fill
 from proxy.cache.store import Key
 
 # Causes of a rejection that lie in the answer itself: the next one is like it.
-_LASTING = frozenset(("too_large", "notice", "message", "protocol"))
+_LASTING = frozenset(("too_large", "too_many_rows", "notice", "message", "protocol"))
 # So many keys whose answers cannot be stored are remembered; then all are forgotten.
 _BARREN_LIMIT = 1000
 
@@ -46,6 +46,7 @@ class Flights(Generic[Waiter]):
 
     Attributes:
         by_key: the flights that lead. Most misses look here in vain, so it is open.
+        revivals: fills, by key, of what is served meanwhile though it has expired.
     """
 
     def __init__(self, board: Board, limit: int, wake: Callable[[Waiter], None]) -> None:
@@ -53,6 +54,7 @@ class Flights(Generic[Waiter]):
         self._limit = limit
         self._wake = wake
         self.by_key: dict[Key, Flight[Waiter]] = {}
+        self.revivals: dict[Key, Fill] = {}
         self._awaited: set[Flight[Waiter]] = set()
         self._barren: set[int] = set()
 
@@ -104,6 +106,8 @@ class Flights(Generic[Waiter]):
             if len(self._barren) >= _BARREN_LIMIT:
                 self._barren.clear()
             self._barren.add(hash(fill.key))
+        if self.revivals and self.revivals.get(fill.key) is fill:
+            del self.revivals[fill.key]
         flight = self.by_key.get(fill.key)
         if flight is not None and flight.fill is fill:
             del self.by_key[fill.key]

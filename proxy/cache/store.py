@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from proxy.cache.fences import ALL, Granule, slot_of
 from proxy.tally import Shape
+from proxy.terms import Terms
 
 # (context, text) for the simple protocol, (context, statement, parameters) for the extended.
 Key = tuple[int, bytes] | tuple[int, bytes, bytes]
@@ -74,6 +75,7 @@ class Entry:
         filled: loop time in s of the fill's dispatch.
         bodies: functions in SQL or PL/pgSQL have run for it, see `policy.plan.Plan`.
         shape: of the statement, for statistics.
+        terms: on which it is kept; None for the usual ones.
         fresh: hits that are not yet counted there. hits: those that are.
     """
 
@@ -95,6 +97,7 @@ class Entry:
         "size",
         "slots",
         "stamp",
+        "terms",
     )
 
     def __init__(
@@ -111,9 +114,11 @@ class Entry:
         slots: tuple[int, ...] | None = None,
         bodies: bool = False,
         shape: Shape | None = None,
+        terms: Terms | None = None,
     ) -> None:
         self.key = key
         self.shape = shape
+        self.terms = terms
         self.fresh = self.hits = 0
         self.bodies = bodies
         self.description = description
@@ -128,6 +133,12 @@ class Entry:
         self.frequency = 0
         self.in_main = False
         self.size = OVERHEAD + len(body) + len(description or b"") + sum(map(len, key[1:]))
+
+    @property
+    def ends(self) -> float:
+        """Loop time in s from which it is of no use: `expires`, or later where its terms allow."""
+        stale = None if self.terms is None else self.terms.stale
+        return self.expires if stale is None else self.expires + stale
 
     @property
     def rows(self) -> int:
@@ -178,6 +189,16 @@ class Store:
         """Bytes that count against the limit, ghosts included."""
         return self._bytes + len(self._ghosts) * GHOST_OVERHEAD
 
+    @property
+    def ghosts(self) -> int:
+        """Keys that are remembered for having had to go for want of room."""
+        return len(self._ghosts)
+
+    def by_granule(self) -> Iterator[tuple[Granule, int]]:
+        """Every granule that entries depend on, and how many do."""
+        for granule, entries in list(self._index.items()):
+            yield granule, len(entries)
+
     def oldest(self, now: float, most: int = 1000) -> float:
         """Age in s of the oldest answer that may still be served; 0 where there is none.
 
@@ -187,7 +208,7 @@ class Store:
         age = 0.0
         for entry in islice(self._entries.values(), most):
             age = now - entry.filled
-            if now < entry.expires:
+            if now < entry.ends:
                 return age
         return age if len(self._entries) > most else 0.0
 
@@ -255,6 +276,14 @@ class Store:
         self._sweep(EVICTION_SLICE)
         return dropped
 
+    def about(self, granule: Granule) -> Iterator[Entry]:
+        """Entries that depend on a granule; to be read before anything is stored or evicted."""
+        return iter(self._index.get(granule, ()))
+
+    def count(self, granule: Granule) -> int:
+        """How many entries depend on a granule."""
+        return len(self._index.get(granule, ()))
+
     def _take_toll(self, obituary: Obituary, evicted: int) -> None:
         assert obituary.granule is not None
         toll = self.tolls.get(obituary.granule)
@@ -262,7 +291,7 @@ class Store:
             if len(self.tolls) >= TOLLS:
                 self.tolls.clear()
             toll = self.tolls[obituary.granule] = Toll()
-        toll.writes += 1
+        toll.writes += obituary.cause == "write"
         toll.evicted += evicted
         toll.last = obituary
 

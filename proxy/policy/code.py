@@ -46,11 +46,13 @@ class Code:
         reads, writes: granules that it reaches, once that has been followed.
         settings: names of settings that its result depends on, see `Plan`.
         asks: its result depends on such a setting, or on who or where the session is.
+        causes: effect, reason and what it is, for all that is not safe in the text itself.
     """
 
     __slots__ = (
         "asks",
         "bodies",
+        "causes",
         "commits",
         "effect",
         "flags",
@@ -77,13 +79,20 @@ class Code:
         self.asks = False
         self.bodies = self.mixes = False
         self.unknown = False  # a name in the text is not in the catalog
+        self.causes: list[tuple[Effect, Reason, object]] = []
 
-    def add(self, effect: Effect, reason: Reason) -> None:
-        """Count one more name; the first reason stays, unless what comes is opaque."""
+    def add(self, effect: Effect, reason: Reason, what: object = None) -> None:
+        """Count one more name; the first reason stays, unless what comes is opaque.
+
+        Args:
+            what: the name or the construct, for explanations.
+        """
         if effect > self.effect:
             self.effect = effect
         if self.reason is Reason.NONE:
             self.reason = reason
+        if what is not None:
+            self.causes.append((effect, reason, what))
 
     def reaches(self, reached: Reached) -> None:
         """Count all that is behind the names."""
@@ -101,7 +110,7 @@ class Code:
 
 def judge(facts: Facts, reach: Reach | None, path: Path) -> Code:
     """Resolve the names of a query or DML statement, follow and judge them."""
-    code = Code()
+    code = Code() if reach is None else reach.judged(Code())
     judge_names(facts, reach, path, code)
     if reach is not None and code.nodes:
         code.reaches(reach.of(code.nodes))
@@ -122,30 +131,30 @@ def judge_names(
             a body.
     """
     if facts.unknown:
-        code.add(Effect.OPAQUE, Reason.UNSUPPORTED_SYNTAX)
+        code.add(Effect.OPAQUE, Reason.UNSUPPORTED_SYNTAX, facts.unknown)
     if reach is None:
         _judge_blindly(facts, code)
         return
     catalog = reach.catalog
     if catalog.opaque_types:
-        code.add(Effect.OPAQUE, Reason.OPAQUE_TYPES)
+        code.add(Effect.OPAQUE, Reason.OPAQUE_TYPES, "casts and operator classes")
     _judge_relations(facts, catalog, path, code, transitions)
     _judge_syntax(facts, path, code)
     for call in facts.calls:
         _judge_call(call, reach, path, code)
     if transitions is not None and _is_ambiguous(facts, catalog, path):
-        code.add(Effect.HARMLESS, Reason.AMBIGUOUS_NAME)
+        code.add(Effect.HARMLESS, Reason.AMBIGUOUS_NAME, "a name in its body")
     _judge_zones(facts, catalog, code)
     if catalog.row_functions:
         for name in facts.dotted:
             for function in catalog.find_row_functions(name, path):
-                _add_function(function, path, code)
+                _add_function(function, path, code, Name(None, name))
     if catalog.operators:
         _judge_operators(facts, catalog, path, code)
     for type_name in facts.types:
         label = _type_label(type_name, catalog, path)
         if label.effect is not Effect.SAFE:
-            code.add(label.effect, Reason.UNKNOWN_TYPE)
+            code.add(label.effect, Reason.UNKNOWN_TYPE, type_name)
     if facts.casts:
         _judge_casts(facts, catalog, path, code)
 
@@ -172,7 +181,7 @@ def _is_ambiguous(facts: Facts, catalog: CatalogSnapshot, path: Path) -> bool:
 
 def judge_calls(facts: Facts, reach: Reach, path: Path) -> Code:
     """Judge only the functions that a DDL statement names in its expressions."""
-    code = Code()
+    code = reach.judged(Code())
     for call in facts.calls:
         _judge_call(call, reach, path, code)
     code.reaches(reach.of(code.nodes))
@@ -198,24 +207,24 @@ def _judge_blindly(facts: Facts, code: Code) -> None:
 def _judge_syntax(facts: Facts, path: Path, code: Code) -> None:
     """What the text alone keeps from being cached."""
     if facts.locking:
-        code.add(Effect.HARMLESS, Reason.LOCKING_CLAUSE)
+        code.add(Effect.HARMLESS, Reason.LOCKING_CLAUSE, "the locking clause")
         code.flags |= Flag.LOCKS
     if facts.sampling:
-        code.add(Effect.HARMLESS, Reason.TABLESAMPLE)
+        code.add(Effect.HARMLESS, Reason.TABLESAMPLE, "TABLESAMPLE")
     if facts.system_column:
-        code.add(Effect.HARMLESS, Reason.SYSTEM_COLUMN)
+        code.add(Effect.HARMLESS, Reason.SYSTEM_COLUMN, "a system column")
     if facts.value_function is not Reason.NONE:
-        code.add(Effect.HARMLESS, facts.value_function)
+        code.add(Effect.HARMLESS, facts.value_function, "CURRENT_TIMESTAMP or the like")
     if facts.asks:
         code.asks = True
         if "current_schema" in facts.asks and not schema_is_told(path):
-            code.add(Effect.HARMLESS, Reason.SESSION_FUNCTION)
+            code.add(Effect.HARMLESS, Reason.SESSION_FUNCTION, "CURRENT_SCHEMA")
     if facts.clock_literal:
-        code.add(Effect.HARMLESS, Reason.CLOCK_LITERAL)
+        code.add(Effect.HARMLESS, Reason.CLOCK_LITERAL, "a string literal")
     if facts.time_zoned:
-        code.add(Effect.HARMLESS, Reason.CLOCK)
+        code.add(Effect.HARMLESS, Reason.CLOCK, "AT TIME ZONE")
     if facts.unsupported:
-        code.add(Effect.HARMLESS, Reason.UNSUPPORTED_SYNTAX)
+        code.add(Effect.HARMLESS, Reason.UNSUPPORTED_SYNTAX, facts.unsupported)
 
 
 # time, timetz and their arrays: `AT TIME ZONE` takes a time for one of today.
@@ -229,7 +238,7 @@ def _judge_zones(facts: Facts, catalog: CatalogSnapshot, code: Code) -> None:
     if "timezone" not in named:
         return
     if not named.isdisjoint(_TIME_NAMES) or any(name in _TIME_NAMES for _, name in facts.types):
-        code.add(Effect.HARMLESS, Reason.CLOCK)
+        code.add(Effect.HARMLESS, Reason.CLOCK, "AT TIME ZONE")
         return
     users = {
         found.oid
@@ -240,12 +249,12 @@ def _judge_zones(facts: Facts, catalog: CatalogSnapshot, code: Code) -> None:
     }
     for relation in code.relations:
         if any(oid in _TIMES_OF_DAY or oid in users for oid in relation.columns.values()):
-            code.add(Effect.HARMLESS, Reason.CLOCK)
+            code.add(Effect.HARMLESS, Reason.CLOCK, "AT TIME ZONE")
             return
     for node in code.nodes:
         routine = catalog.routines.get(node.oid) if node.kind == "f" else None
         if routine is not None and routine.result not in PLAIN_RESULTS:
-            code.add(Effect.HARMLESS, Reason.CLOCK)
+            code.add(Effect.HARMLESS, Reason.CLOCK, "AT TIME ZONE")
             return
 
 
@@ -268,7 +277,7 @@ def _judge_relations(
     for schema, name in facts.relations:
         found = catalog.find_relations(schema, name, path)
         if not found and (schema is not None or name not in (transitions or ())):
-            code.add(Effect.OPAQUE, Reason.UNKNOWN_RELATION)
+            code.add(Effect.OPAQUE, Reason.UNKNOWN_RELATION, Name(schema, name))
             code.unknown = True
         for relation in found:
             if transitions is not None and relation.temporary:
@@ -294,13 +303,13 @@ def _judge_call(call: Call, reach: Reach, path: Path, code: Code) -> None:
     worst = SAFE
     for function in found:
         if function.oid:
-            _add_function(function, path, code)
+            _add_function(function, path, code, call.function)
         elif _heavier(function.label, worst):
             worst = function.label
     if catalog.opaque_domains and name in POPULATING:
         worst = OPAQUE
     if worst.asks and name == "current_schema" and not schema_is_told(path):
-        code.add(Effect.HARMLESS, Reason.SESSION_FUNCTION)
+        code.add(Effect.HARMLESS, Reason.SESSION_FUNCTION, call)
     _add_call(call, worst, reach, code)
 
 
@@ -316,11 +325,11 @@ def _overloads(call: Call, name: str, catalog: CatalogSnapshot, path: Path) -> l
     ]
 
 
-def _add_function(function: Function, path: Path, code: Code) -> None:
+def _add_function(function: Function, path: Path, code: Code, name: Name) -> None:
     if function.oid and function.label.effect is not Effect.SAFE:
         code.nodes.append(Node("f", function.oid, path))
     elif not function.oid and function.label.effect is not Effect.SAFE:
-        code.add(function.label.effect, Reason.UNKNOWN_FUNCTION)
+        code.add(function.label.effect, Reason.UNKNOWN_FUNCTION, Call(name, -1))
 
 
 def _heavier(one: Label, other: Label) -> bool:
@@ -332,7 +341,7 @@ def _add_call(call: Call, label: Label, reach: Reach | None, code: Code) -> None
     if label.names and reach is not None and call.literal is not None:
         code.reaches(read_settings((plain(call.literal),), reach.catalog))
     elif label.effect is not Effect.SAFE:
-        code.add(label.effect, label.reason)
+        code.add(label.effect, label.reason, call)
     if label.locks:
         code.flags |= Flag.LOCKS
     if label.settings:
@@ -386,13 +395,13 @@ def _judge_casts(facts: Facts, catalog: CatalogSnapshot, path: Path, code: Code)
         if found is None:
             continue
         if call and found.label.effect is not Effect.SAFE:
-            code.add(found.label.effect, Reason.UNKNOWN_TYPE)
+            code.add(found.label.effect, Reason.UNKNOWN_TYPE, Name(schema, name))
         if found.zoned or (
             found.clock
             and shape is not None
             and not _sure(shape, facts, catalog, code.relations, set())
         ):
-            code.add(Effect.HARMLESS, Reason.CLOCK_CAST)
+            code.add(Effect.HARMLESS, Reason.CLOCK_CAST, Name(schema, name))
 
 
 def _sure(

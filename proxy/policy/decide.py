@@ -27,11 +27,13 @@ from proxy.policy.plan import (
     both_flags,
 )
 from proxy.policy.reach import Reach, Reached, reach_of
-from proxy.policy.situation import Rules, Situation, Verdict
+from proxy.policy.rules import NO_VERDICT, Subject, Verdict
+from proxy.policy.situation import Situation
 from proxy.reasons import Reason
-from proxy.sql.facts import Analysis, Facts, StatementKind
-
-__all__ = ["Rules", "Situation", "Verdict", "decide"]
+from proxy.sql import normal
+from proxy.sql.facts import Analysis, Facts, Name, StatementKind
+from proxy.sql.hints import Hints
+from proxy.terms import Terms
 
 MOST_SETTINGS = 16  # that one answer may depend on by name
 
@@ -66,26 +68,54 @@ def _ruled(plan: Plan, analysis: Analysis, situation: Situation) -> Plan:
     """What somebody decided about a read that could be cached; hints beat rules."""
     if situation.search_path is None:
         return _forwarded(plan, Reason.SESSION_UNKNOWN)
-    if analysis.hint_off:
-        return _forwarded(plan, Reason.HINT_OFF)
-    assert situation.catalog is not None
-    verdict = situation.rules.verdict(
-        database=situation.database,
-        role=situation.role,
-        relations=_names(analysis.statements[0], plan, situation),
-        text=analysis.text,
-    )
-    if verdict.cache is False:
-        return _forwarded(plan, Reason.RULE_OFF, verdict.rule)
-    ttl = verdict.ttl if analysis.hint_ttl is None else analysis.hint_ttl
-    if ttl is None and not verdict.rule:
+    if situation.trace is not None:
+        situation.trace.asked(subject_of(plan, analysis, situation))
+    hints = analysis.hints
+    if hints.unknown:
+        plan = replace(plan, ignored=hints.unknown)
+    if hints.cache is False:
+        return replace(plan, kind=Kind.BYPASS, reason=Reason.HINT_OFF)
+    verdict = NO_VERDICT
+    if len(situation.rules):
+        verdict = situation.rules.verdict(subject_of(plan, analysis, situation))
+    if verdict.cache is False and not hints.cache:
+        return replace(plan, kind=Kind.BYPASS, reason=Reason.RULE_OFF, rule=verdict.rule)
+    terms = _terms(hints, verdict)
+    if terms is None and not verdict.rule:
         return plan
-    return replace(plan, ttl=ttl, rule=verdict.rule)
+    return replace(plan, terms=terms, rule=verdict.rule)
 
 
-def _forwarded(plan: Plan, reason: Reason, rule: str = "") -> Plan:
+def subject_of(plan: Plan, analysis: Analysis, situation: Situation) -> Subject:
+    """The statement as rules see it: a read whose `plan` has all that it depends on."""
+    return Subject(
+        situation.database,
+        situation.role,
+        _names(analysis.statements[0], plan, situation),
+        analysis.text,
+        situation.audience,
+        normal.identity(analysis.text) if situation.rules.fingerprints else None,
+    )
+
+
+def _terms(hints: Hints, verdict: Verdict) -> Terms | None:
+    """Those of a hint come before those of a rule."""
+    asked = hints.terms
+    if asked is None:
+        return verdict.terms
+    if asked.max_age is not None:
+        # How far others are trusted not to write is the operator's to say: a statement can
+        # only want less of it, which is as good as a shorter life.
+        ttl = min(asked.max_age, asked.max_age if asked.ttl is None else asked.ttl)
+        if asked.ttl is None and verdict.terms is not None and verdict.terms.ttl is not None:
+            ttl = min(ttl, verdict.terms.ttl)
+        asked = replace(asked, ttl=ttl, max_age=None)
+    return asked.over(verdict.terms)
+
+
+def _forwarded(plan: Plan, reason: Reason) -> Plan:
     """A read that is not cached; its functions run in the session all the same."""
-    return replace(plan, kind=Kind.BYPASS, reason=reason, reads=(), rule=rule)
+    return replace(plan, kind=Kind.BYPASS, reason=reason, reads=())
 
 
 def _names(facts: Facts, plan: Plan, situation: Situation) -> set[str]:
@@ -99,14 +129,13 @@ def _names(facts: Facts, plan: Plan, situation: Situation) -> set[str]:
 
 
 def _reach(situation: Situation) -> Reach | None:
-    if situation.catalog is None:
+    catalog, trace = situation.catalog, situation.trace
+    if catalog is None:
         return None
-    return reach_of(
-        situation.catalog,
-        situation.rules.declared,
-        wide=situation.wide,
-        watched=situation.watched,
-    )
+    declared, wide, watched = situation.rules.declared, situation.wide, situation.watched
+    if trace is not None:
+        return trace.reach(catalog, declared, wide=wide, watched=watched)
+    return reach_of(catalog, declared, wide=wide, watched=watched)
 
 
 def _several(statements: tuple[Facts, ...], situation: Situation) -> Plan:
@@ -274,6 +303,7 @@ def _modify(facts: Facts, situation: Situation) -> Plan:
         found = catalog.find_relations(schema, name, path)
         if not found:
             code.unknown = True
+            code.add(Effect.OPAQUE, Reason.UNKNOWN_RELATION, Name(schema, name))
             return _opaque(facts, catalog, code)
         for relation in found:
             if relation.schema == "pg_catalog":

@@ -31,15 +31,15 @@ def judge_body(body: Body, reach: Reach, path: Path, routine: Routine | None) ->
 
 
 def _judge(body: Body, reach: Reach, path: Path, routine: Routine | None) -> Code:
-    code = Code()
+    code = reach.judged(Code())
     if body.unknown:
-        code.add(Effect.OPAQUE, Reason.UNKNOWN_FUNCTION)
+        code.add(Effect.OPAQUE, Reason.UNKNOWN_FUNCTION, body.unknown)
         return code
     transitions = _NO_NAMES if routine is None else routine.transitions
     for facts in body.statements:
         _statement(facts, reach, path, code, transitions)
     if body.inexact:
-        code.add(Effect.HARMLESS, Reason.STABLE_FUNCTION)
+        code.add(Effect.HARMLESS, Reason.STABLE_FUNCTION, "its own variables")
     for name in body.assigned:
         _converted(name, reach.catalog, path, code)
     if body.returns and routine is not None and routine.result not in PLAIN_RESULTS:
@@ -52,11 +52,11 @@ def _converted(name: Name, catalog: CatalogSnapshot, path: Path, code: Code) -> 
     found = catalog.find_type(name.schema, name.name, path) if name.name else None
     if found is None:
         effect = Effect.OPAQUE if catalog.opaque_domains else Effect.HARMLESS
-        code.add(effect, Reason.CLOCK_CAST)
+        code.add(effect, Reason.CLOCK_CAST, name)
     elif found.label.effect is not Effect.SAFE:
-        code.add(found.label.effect, Reason.UNKNOWN_TYPE)
+        code.add(found.label.effect, Reason.UNKNOWN_TYPE, name)
     elif found.clock or found.zoned:
-        code.add(Effect.HARMLESS, Reason.CLOCK_CAST)
+        code.add(Effect.HARMLESS, Reason.CLOCK_CAST, name)
 
 
 def _statement(
@@ -73,20 +73,20 @@ def _statement(
     elif kind is StatementKind.SET:
         _set(facts, reach, code)
     elif kind is StatementKind.LOCK:
-        code.add(Effect.HARMLESS, Reason.LOCKING_CLAUSE)
+        code.add(Effect.HARMLESS, Reason.LOCKING_CLAUSE, "LOCK")
         code.flags |= Flag.LOCKS
     elif kind in (StatementKind.SHOW, StatementKind.TRANSACTION):
-        code.add(Effect.HARMLESS, Reason.STABLE_FUNCTION)
+        code.add(Effect.HARMLESS, Reason.STABLE_FUNCTION, kind.value.upper())
     elif kind is StatementKind.UTILITY and not (
         facts.tag == "CommentStmt" and reach.catalog.event_triggers
     ):
-        code.add(Effect.HARMLESS, Reason.VOLATILE_FUNCTION)
+        code.add(Effect.HARMLESS, Reason.VOLATILE_FUNCTION, "a command")
     elif kind is StatementKind.EXPLAIN and facts.inner is not None:
-        code.add(Effect.HARMLESS, Reason.EXPLAIN)
+        code.add(Effect.HARMLESS, Reason.EXPLAIN, "EXPLAIN")
         _statement(facts.inner, reach, path, code, transitions)
     elif kind is StatementKind.OPAQUE and facts.tag == "CallStmt":
         judge_names(facts, reach, path, code, transitions)
-        code.add(Effect.HARMLESS, Reason.VOLATILE_FUNCTION)
+        code.add(Effect.HARMLESS, Reason.VOLATILE_FUNCTION, "CALL")
     elif kind is StatementKind.OPAQUE and facts.body is not None:
         inner = judge_body(facts.body, reach, path, None)
         code.add(max(inner.effect, Effect.HARMLESS), inner.reason or Reason.VOLATILE_FUNCTION)
@@ -97,7 +97,7 @@ def _statement(
     elif facts.tag == "RefreshMatViewStmt" and not reach.catalog.event_triggers:
         _targets(facts, reach, path, code)
     else:
-        code.add(Effect.OPAQUE, Reason.UNKNOWN_FUNCTION)
+        code.add(Effect.OPAQUE, Reason.UNKNOWN_FUNCTION, f"a statement that is {kind.value}")
 
 
 def _targets(facts: Facts, reach: Reach, path: Path, code: Code) -> None:
@@ -106,7 +106,7 @@ def _targets(facts: Facts, reach: Reach, path: Path, code: Code) -> None:
     for (schema, name), events in facts.targets:
         found = reach.catalog.find_relations(schema, name, path)
         if not found:
-            code.add(Effect.OPAQUE, Reason.UNKNOWN_RELATION)
+            code.add(Effect.OPAQUE, Reason.UNKNOWN_RELATION, Name(schema, name))
         if facts.cascade:
             events = "T"
         for relation in found:
@@ -114,7 +114,7 @@ def _targets(facts: Facts, reach: Reach, path: Path, code: Code) -> None:
 
 
 def _set(facts: Facts, reach: Reach, code: Code) -> None:
-    code.add(Effect.HARMLESS, Reason.SETTING)
+    code.add(Effect.HARMLESS, Reason.SETTING, "SET")
     setting = facts.setting
     if setting is None or facts.isolation:
         changes = Flag.SETTINGS | Flag.ISOLATION

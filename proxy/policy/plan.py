@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from proxy.reasons import Reason
 from proxy.tally import Shape
+from proxy.terms import Terms
 
 
 class Kind(enum.Enum):
@@ -142,12 +143,14 @@ class Plan:
         kind: family, see `Kind`.
         reason: why the statement is not answered from memory; for READ it is
             `Reason.NOT_CACHED`, the reason of a miss.
-        reads: for READ, the OIDs of the relations the answer depends on, sorted.
+        reads: for READ, and where somebody forbids it, the OIDs of the relations that the
+            answer depends on, sorted.
         closure: what it can write; `NOTHING` for a harmless statement.
         control: see `Control`.
         flags: see `Flag`.
         dropped: names that DEALLOCATE or PREPARE touches; `None` stands for all of them.
-        ttl: seconds an entry may live, from a rule or hint; `None` for no limit.
+        terms: on which an answer is kept, from a rule or hint; `None` for the usual ones.
+        ignored: words of hints that mean nothing.
         rule: name of the rule that decided, for EXPLAIN; empty where none did.
         bodies: functions in SQL or PL/pgSQL run, whose plans the session keeps: its answer
             is that of other sessions only if it has run none under other settings (K1).
@@ -166,7 +169,8 @@ class Plan:
     control: Control = Control.NONE
     flags: int = Flag.NONE
     dropped: tuple[str, ...] | None = ()
-    ttl: float | None = None
+    terms: Terms | None = None
+    ignored: tuple[str, ...] = ()
     rule: str = ""
     bodies: bool = False
     mixes: bool = False

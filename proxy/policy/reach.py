@@ -15,7 +15,7 @@ care. Results live as long as the snapshot.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
@@ -112,7 +112,7 @@ class Reach:
     def __init__(
         self,
         catalog: CatalogSnapshot,
-        declared: dict[str, Declared],
+        declared: Mapping[str, Declared],
         *,
         wide: bool = False,
         watched: frozenset[str] = frozenset(),
@@ -126,6 +126,10 @@ class Reach:
         self._results: dict[Node, Reached] = {}
         # What the catalog's bodies say, as far as they have been read.
         self.bodies: dict[int, Body | None] = {} if bodies is None else bodies
+
+    def judged(self, code: Code) -> Code:
+        """Told of each judgement that begins, on a text or a body; explanations keep them."""
+        return code
 
     def of(self, nodes: Iterable[Node]) -> Reached:
         """The union of what several nodes reach."""
@@ -168,9 +172,12 @@ class Reach:
                 found = _both(found, step[0])
             if folded and (step[0].reads or step[0].asks) and start.kind != "w":
                 # It is folded into plans, which outlive what it has read.
-                found = _both(found, _FOLDED)
+                found = _both(found, self._folded(node))
             pending += [(following, folded) for following in step[1]]
         return found
+
+    def _folded(self, node: Node) -> Reached:
+        return _FOLDED
 
     def _folds(self, oid: int) -> bool:
         """Whether PostgreSQL computes it while it plans, where arguments are constant."""
@@ -387,7 +394,7 @@ _KNOWN_CONFIG = frozenset(
 
 def reach_of(
     catalog: CatalogSnapshot,
-    declared: dict[str, Declared],
+    declared: Mapping[str, Declared],
     *,
     wide: bool = False,
     watched: frozenset[str] = frozenset(),

@@ -1,29 +1,37 @@
-"""The user's rules: YAML to frozen objects, and the verdict for one statement.
+"""The user's rules: which one decides about a statement, and why.
 
-What lives here: the model of a rule, its checks, and matching. What must not:
-deciding whether a statement is safe to cache; a rule can only narrow that or
-set a lifetime, never overrule it.
+What lives here: compiled rules and matching. What must not: how they are written
+(`policy.rulefile`), and whether a statement is safe to cache; a rule can only narrow that or
+set terms, never overrule it.
 
-A rule matches when all conditions that it names match; a condition matches when
-any of its items does. The first matching rule, by priority and then by order in
-the file, gives the verdict; the others are not asked.
+A rule matches when all conditions that it names hold and none of its `exclude` does; a
+condition holds when any of its items does. The first matching rule, by priority and then by
+order in the file, gives the verdict; the others are not asked. A hint in the statement is
+above all rules.
+
+The application_name is no part of what identifies a session's answers. So that a hit passes by
+no rule, sessions are told apart by which of the conditions on it hold: their audience.
 """
 
 from __future__ import annotations
 
 import fnmatch
+import json
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic import model_validator as _model_validator
+from proxy.terms import Terms
 
-from proxy import units
-from proxy.document import Value, fail
+if TYPE_CHECKING:
+    from proxy.policy.rulefile import ConditionsModel, RuleModel
 
 _GLOB = re.compile(r"[*?\[]")
+# Read by YAML as they are: no mark of its own in them, and not its word for nothing.
+_BARE = re.compile(r"(?!null$)\w[\w.-]*", re.ASCII | re.IGNORECASE)
+# Names of applications whose audience is remembered; then all are forgotten.
+_REMEMBERED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,155 +40,63 @@ class Verdict:
 
     Attributes:
         cache: False forbids; True and None allow what is provably safe.
-        ttl: seconds an entry may live from its dispatch; None for no limit.
+        terms: on which its answer is kept; None for the usual ones.
         rule: name of the rule that decided; empty where none matched.
     """
 
     cache: bool | None = None
-    ttl: float | None = None
+    terms: Terms | None = None
     rule: str = ""
 
 
 NO_VERDICT = Verdict()
 
 
-def _listed(value: object) -> object:
-    return [value] if isinstance(value, str) else value
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A statement as conditions see it.
+
+    Attributes:
+        database, role: names; the role is the effective one.
+        relations: what the statement reads, each as `schema.name`.
+        text: as the client sent it.
+        audience: of the session, as `Rules.audience` gives it.
+        fingerprint: 16 hex digits; needed where `Rules.fingerprints`.
+    """
+
+    database: str
+    role: str
+    relations: Collection[str]
+    text: str
+    audience: int = 0
+    fingerprint: str | None = None
 
 
-def _switch(value: object) -> object:
-    return units.switch(value) if isinstance(value, str) else value
+class Considered(NamedTuple):
+    """One rule and one statement.
 
+    Attributes:
+        rule: its name. priority: as written.
+        matches: all conditions hold. decides: it is the one that counts.
+        why: in words.
+    """
 
-def _number(value: object) -> object:
-    return units.whole_number(value) if isinstance(value, str) else value
-
-
-def _lifetime(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    if value.strip().lower() == "none":
-        return None
-    seconds = units.duration(value)
-    if seconds <= 0:
-        raise ValueError("a ttl is more than 0; to cache nothing write `cache: off`")
-    return seconds
-
-
-def _compiles(value: str) -> str:
-    try:
-        re.compile(value)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"not a regular expression: {error}") from None
-    return value
-
-
-_TEXT_OR_LIST: dict[str, Any] = {
-    "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]
-}
-Globs = Annotated[
-    tuple[Annotated[str, Field(min_length=1)], ...],
-    BeforeValidator(_listed),
-    Field(min_length=1, json_schema_extra=_TEXT_OR_LIST),
-]
-
-
-Declaration = Annotated[
-    tuple[Annotated[str, Field(pattern=r"^[^.]+\.[^.]+$")], ...],
-    BeforeValidator(_listed),
-    Field(
-        json_schema_extra={
-            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]
-        }
-    ),
-]
-
-
-class RuleModel(BaseModel):
-    """One item of `rules:`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, title="rule")
-
-    name: str = Field("", description="A name for metrics and EXPLAIN; the default is `rule N`.")
-    priority: Annotated[int, BeforeValidator(_number)] = Field(
-        0, description="Higher is asked first; rules of equal priority go in file order."
-    )
-    database: Globs | None = Field(
-        None, description="Matches any of these database names; `*` and `?` are wildcards."
-    )
-    role: Globs | None = Field(
-        None, description="Matches any of these effective roles; `*` and `?` are wildcards."
-    )
-    relations: Globs | None = Field(
-        None,
-        description="Matches when the statement reads any of these relations: `schema.name`, or "
-        "`name` in any schema; `*` and `?` are wildcards.",
-    )
-    pattern: Annotated[str, Field(min_length=1)] | None = Field(
-        None,
-        description="A regular expression (Python's `re`) searched in the statement's text; "
-        "`(?i)` at its start ignores case.",
-    )
-    cache: Annotated[bool, BeforeValidator(_switch)] | None = Field(
-        None,
-        description="`off`: matching statements are forwarded. `on`: what is provably safe is "
-        "cached, which is the default; it exempts from rules of lower priority.",
-        json_schema_extra={"anyOf": [{"type": "boolean"}, {"enum": ["on", "off"]}]},
-    )
-    ttl: Annotated[float | None, BeforeValidator(_lifetime)] = Field(
-        None,
-        description="How long an answer may be served, counted from its dispatch: `5s`, `10m`; "
-        "`none` for no limit of its own.",
-        json_schema_extra={"anyOf": [{"type": "string"}]},
-    )
-
-    function: Annotated[str, Field(pattern=r"^[^.]+\.[^.]+$")] | None = Field(
-        None,
-        description="Declares what a function or procedure that Howdah cannot see through does, as "
-        "`schema.name`, for all its argument types: `reads` and `writes` are believed. Its result "
-        "must follow from its arguments and these tables alone.",
-    )
-    reads: Declaration = Field(
-        (), description="With `function`: the tables or views that it reads, as `schema.name`."
-    )
-    writes: Declaration = Field(
-        (),
-        description="With `function`: the tables that it writes, as `schema.name`. What triggers "
-        "and foreign keys then do is followed.",
-    )
-
-    @_model_validator(mode="after")
-    def _makes_sense(self) -> RuleModel:
-        if self.pattern is not None:
-            _compiles(self.pattern)
-        given = self.model_fields_set
-        if self.function is not None:
-            others = given - {"name", "function", "reads", "writes"}
-            if others:
-                raise ValueError(f"`function` and `{min(others)}` exclude each other")
-            if not {"reads", "writes"} & given:
-                raise ValueError("say what the function does: `reads`, `writes` or both")
-            return self
-        if {"reads", "writes"} & given:
-            raise ValueError("`reads` and `writes` declare a function; name it with `function`")
-        if not {"cache", "ttl"} & given:
-            raise ValueError("the rule sets nothing; give it `cache` or `ttl`")
-        if self.cache is False and self.ttl is not None:
-            raise ValueError("`cache: off` and a `ttl` exclude each other")
-        return self
-
-
-KEYS = tuple(RuleModel.model_fields)
+    rule: str
+    priority: int
+    matches: bool
+    decides: bool
+    why: str
 
 
 class _Names:
     """Matches one text against exact names and wildcards."""
 
-    __slots__ = ("_exact", "_globs")
+    __slots__ = ("_exact", "_globs", "patterns")
 
     def __init__(self, patterns: Iterable[str]):
         exact, globs = set(), []
-        for pattern in patterns:
+        self.patterns = tuple(patterns)
+        for pattern in self.patterns:
             if _GLOB.search(pattern):
                 globs.append(f"(?:{fnmatch.translate(pattern)})")
             else:
@@ -192,54 +108,171 @@ class _Names:
         return text in self._exact or bool(self._globs and self._globs.match(text))
 
 
-class Rule:
-    """One rule, compiled. Immutable by convention; build it from a `RuleModel`."""
+def _names(patterns: tuple[str, ...] | None) -> _Names | None:
+    return None if patterns is None else _Names(patterns)
 
-    __slots__ = ("_bare", "_database", "_pattern", "_qualified", "_role", "model", "verdict")
 
-    def __init__(self, model: RuleModel, default_name: str = "rule"):
-        self.model = model
-        self.verdict = Verdict(model.cache, model.ttl, model.name or default_name)
-        self._database = _Names(model.database) if model.database else None
-        self._role = _Names(model.role) if model.role else None
+class Conditions:
+    """Conditions, compiled.
+
+    Attributes:
+        application: those on the application_name; None where there is none.
+        bit: of an audience, that stands for them.
+        text: as they are written in the file.
+    """
+
+    __slots__ = (
+        "_bare",
+        "_database",
+        "_fingerprints",
+        "_pattern",
+        "_qualified",
+        "_role",
+        "application",
+        "bit",
+        "relations",
+        "text",
+    )
+
+    def __init__(self, model: ConditionsModel):
+        self._database, self._role = _names(model.database), _names(model.role)
+        self.application = _names(model.application_name)
+        self.bit = 0
+        self.relations = model.relations
         relations = model.relations or ()
         self._qualified = _Names(name for name in relations if "." in name)
         self._bare = _Names(name for name in relations if "." not in name)
+        self._fingerprints = model.fingerprint
         self._pattern = re.compile(model.pattern) if model.pattern else None
+        self.text = ", ".join(f"{key}: {_flow(value)}" for key, value in model.conditions())
 
-    def matches(self, database: str, role: str, relations: Collection[str], text: str) -> bool:
-        """Whether all conditions that the rule names hold."""
-        if self.model.function is not None:
-            return False
-        if self._database is not None and not self._database.match(database):
-            return False
-        if self._role is not None and not self._role.match(role):
-            return False
-        if self.model.relations is not None and not any(map(self._reads, relations)):
-            return False
-        return self._pattern is None or self._pattern.search(text) is not None
+    @property
+    def on_fingerprints(self) -> bool:
+        """Whether there is one on the fingerprint."""
+        return self._fingerprints is not None
+
+    def fails(self, subject: Subject) -> str:
+        """The key of the first condition that does not hold; empty where all do."""
+        if self._database is not None and not self._database.match(subject.database):
+            return "database"
+        if self._role is not None and not self._role.match(subject.role):
+            return "role"
+        if self.application is not None and not subject.audience & self.bit:
+            return "application_name"
+        if self.relations is not None and not any(map(self._reads, subject.relations)):
+            return "relations"
+        if self._fingerprints is not None and subject.fingerprint not in self._fingerprints:
+            return "fingerprint"
+        if self._pattern is not None and self._pattern.search(subject.text) is None:
+            return "pattern"
+        return ""
 
     def _reads(self, relation: str) -> bool:
         return self._qualified.match(relation) or self._bare.match(relation.partition(".")[2])
 
 
-class Rules:
-    """All rules, in the order in which they are asked. Immutable."""
+class Rule:
+    """One rule, compiled. Immutable by convention; build it from a `RuleModel`.
 
-    __slots__ = ("_rules", "declared")
+    Attributes:
+        name: as written, or `rule N`.
+        conditions: what it asks for; with `exclude`, what takes a statement out of it.
+        verdict: what it gives.
+    """
+
+    __slots__ = ("conditions", "exclude", "model", "name", "verdict")
+
+    def __init__(self, model: RuleModel, default_name: str = "rule"):
+        self.model = model
+        self.name = model.name or default_name
+        self.verdict = Verdict(model.cache, model.terms, self.name)
+        self.conditions = Conditions(model)
+        self.exclude = tuple(map(Conditions, model.exclude))
+
+    @property
+    def priority(self) -> int:
+        """Higher is asked first."""
+        return self.model.priority
+
+    @property
+    def declares(self) -> bool:
+        """Whether it says what a function does, and decides about no statement."""
+        return self.model.function is not None
+
+    @property
+    def conditions_text(self) -> str:
+        """What it matches, as it is written in the file; empty for everything."""
+        if self.declares:
+            return f"function: {_flow(self.model.function)}"
+        parts = [self.conditions.text] if self.conditions.text else []
+        if self.exclude:
+            inner = [f"{{{each.text}}}" for each in self.exclude]
+            several = f"[{', '.join(inner)}]"
+            parts.append(f"exclude: {inner[0] if len(inner) == 1 else several}")
+        return ", ".join(parts)
+
+    @property
+    def effects_text(self) -> str:
+        """What it does, as it is written in the file."""
+        model = self.model
+        if self.declares:
+            return f"reads: {_flow(model.reads)}, writes: {_flow(model.writes)}"
+        return ", ".join(f"{word}: {text}" for word, text in effects(self.verdict))
+
+    def fails(self, subject: Subject) -> str:
+        """The key of what keeps it from matching; empty where it matches."""
+        if self.model.function is not None:
+            return "function"
+        failed = self.conditions.fails(subject)
+        if failed or not self.exclude:
+            return failed
+        return "exclude" if any(not each.fails(subject) for each in self.exclude) else ""
+
+
+def effects(verdict: Verdict) -> list[tuple[str, str]]:
+    """What a verdict does, in the words of the file."""
+    cache = [] if verdict.cache is None else [("cache", "on" if verdict.cache else "off")]
+    return cache + (verdict.terms.items() if verdict.terms is not None else [])
+
+
+def _flow(value: object) -> str:
+    """A name, a list of them, or a text, so that YAML reads it as the same."""
+    if isinstance(value, str):
+        return value if _BARE.fullmatch(value) else json.dumps(value, ensure_ascii=False)
+    assert isinstance(value, tuple)
+    if len(value) == 1:
+        return _flow(value[0])
+    return f"[{', '.join(map(_flow, value))}]"
+
+
+class Rules:
+    """All rules, in the order in which they are asked. Immutable.
+
+    Attributes:
+        declared: what rules say of functions, by `schema.name`; the first one counts.
+        audiences: conditions on the application_name, wherever they stand.
+        fingerprints: whether a fingerprint is looked at.
+    """
+
+    __slots__ = ("_audiences", "_rules", "audiences", "declared", "fingerprints")
 
     def __init__(self, rules: Iterable[Rule] = ()):
         self._rules = tuple(sorted(rules, key=lambda rule: -rule.model.priority))
-        # What rules say of functions, by `schema.name`; the first one counts.
         self.declared: dict[str, RuleModel] = {}
         for rule in self._rules:
             if rule.model.function is not None:
                 self.declared.setdefault(rule.model.function, rule.model)
+        every = [each for rule in self._rules for each in (rule.conditions, *rule.exclude)]
+        self.fingerprints = any(each.on_fingerprints for each in every)
+        self.audiences = tuple(each for each in every if each.application is not None)
+        for number, each in enumerate(self.audiences):
+            each.bit = 1 << number
+        self._audiences: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._rules)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Rule]:
         return iter(self._rules)
 
     def __eq__(self, other: object) -> bool:
@@ -251,58 +284,75 @@ class Rules:
         return hash(tuple(rule.verdict for rule in self._rules))
 
     def __repr__(self) -> str:
-        return f"Rules({[rule.verdict.rule for rule in self._rules]})"
+        return f"Rules({[rule.name for rule in self._rules]})"
 
-    def verdict(
-        self, *, database: str, role: str, relations: Collection[str], text: str
-    ) -> Verdict:
-        """The verdict of the first rule that matches.
+    def audience(self, application: str) -> int:
+        """Which conditions on the application_name hold, as bits."""
+        if not self.audiences:
+            return 0
+        found = self._audiences.get(application)
+        if found is None:
+            found = sum(
+                each.bit
+                for each in self.audiences
+                if each.application is not None and each.application.match(application)
+            )
+            if len(self._audiences) >= _REMEMBERED:
+                self._audiences.clear()
+            self._audiences[application] = found
+        return found
 
-        Args:
-            database: the session's database.
-            role: the effective role.
-            relations: what the statement reads, each as `schema.name`.
-            text: the statement as the client sent it.
-        """
+    def verdict(self, subject: Subject) -> Verdict:
+        """The verdict of the first rule that matches."""
         for rule in self._rules:
-            if rule.matches(database, role, relations, text):
+            if not rule.fails(subject):
                 return rule.verdict
         return NO_VERDICT
 
+    def explain(self, subject: Subject) -> list[Considered]:
+        """Every rule in the order in which they are asked, and what each has to say.
+
+        One that declares a function is left out: it decides about no statement.
+        """
+        found = []
+        winner: Rule | None = None
+        for rule in self._rules:
+            if rule.declares:
+                continue
+            failed = rule.fails(subject)
+            if failed:
+                why = _why_not(rule, failed, subject)
+            elif winner is None:
+                winner, why = rule, "it is the first one that matches"
+            else:
+                order = "higher priority" if winner.priority > rule.priority else "earlier place"
+                why = f"it matches too, but {winner.name!r} counts for its {order}"
+            found.append(Considered(rule.name, rule.priority, not failed, rule is winner, why))
+        return found
+
+
+def _why_not(rule: Rule, failed: str, subject: Subject) -> str:
+    if failed == "exclude":
+        excluded = next(each for each in rule.exclude if not each.fails(subject))
+        return f"it is excluded by {{{excluded.text}}}"
+    wanted = dict(rule.model.conditions())[failed]
+    match failed:
+        case "database" | "role":
+            return f"the {failed} {getattr(subject, failed)!r} is not {_any_of(wanted)}"
+        case "application_name":
+            return f"the application_name is not {_any_of(wanted)}"
+        case "relations":
+            reads = ", ".join(sorted(subject.relations)) or "nothing"
+            return f"it reads {reads}, not {_any_of(wanted)}"
+        case "fingerprint":
+            return f"its fingerprint {subject.fingerprint} is not {_any_of(wanted)}"
+        case _:
+            return f"its text does not match {wanted!r}"
+
+
+def _any_of(wanted: object) -> str:
+    texts = wanted if isinstance(wanted, tuple) else (wanted,)
+    return " or ".join(map(str, texts))
+
 
 EMPTY = Rules()
-
-
-def load_rules(value: Value) -> Rules:
-    """Build the rules from the `rules:` key of a document.
-
-    Raises:
-        ConfigError: an unknown key or an impossible value; says file, line and column.
-    """
-    if value.content is None:
-        return EMPTY
-    if not isinstance(value.content, list):
-        raise fail(value.place, "`rules` is a list: each rule starts with a dash")
-    return Rules(_load_rule(item, number) for number, item in enumerate(value.content, 1))
-
-
-def _load_rule(item: Value, number: int) -> Rule:
-    if not isinstance(item.content, dict):
-        raise fail(item.place, "a rule is made of keys with values, such as `cache: off`")
-    for key, value in item.content.items():
-        if key not in KEYS:
-            place = value.key_place or value.place
-            raise fail(place, f"unknown key {key!r} in a rule{units.suggestion(key, KEYS)}")
-        if value.content is None:
-            raise fail(value.key_place or value.place, f"{key!r} has no value")
-    try:
-        return Rule(RuleModel.model_validate(item.plain()), f"rule {number}")
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        path = tuple(first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        place = item.at(path).place
-        key = f"{path[0]!r}: " if path else ""
-        if "regular expression" in message:
-            key, place = "'pattern': ", item.at(("pattern",)).place
-        raise fail(place, f"{key}{message}") from None

@@ -1,37 +1,36 @@
 """What a decision depends on beside the text: the input type of `policy.decide`.
 
-What lives here: `Situation` and the shape of rules. What must not: decisions.
+What lives here: `Situation`. What must not: decisions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.catalog.snapshot import CatalogSnapshot
+from proxy.policy.rules import Rules, Subject
+
+if TYPE_CHECKING:
+    from proxy.policy.reach import Reach
 
 
-class Verdict(Protocol):
-    """What the rules say about one read."""
+class Trace(Protocol):
+    """Keeps the way to a decision, so that it can be explained. See `policy.explain`."""
 
-    @property
-    def cache(self) -> bool | None: ...
-    @property
-    def ttl(self) -> float | None: ...
-    @property
-    def rule(self) -> str: ...
+    def reach(
+        self,
+        catalog: CatalogSnapshot,
+        declared: Mapping[str, Any],
+        *,
+        wide: bool,
+        watched: frozenset[str],
+    ) -> Reach:
+        """What is followed in place of the closures that are kept with the catalog."""
 
-
-class Rules(Protocol):
-    """The part of `policy.rules.Rules` that decisions use."""
-
-    @property
-    def declared(self) -> dict[str, Any]: ...
-
-    def verdict(
-        self, *, database: str, role: str, relations: Collection[str], text: str
-    ) -> Verdict: ...
+    def asked(self, subject: Subject) -> None:
+        """The rules decide about this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,9 @@ class Situation:
         rules: the rules in force.
         watched: names, in lower case, of settings whose values are in the key because
             answers depend on them by name.
+        audience: of the session, see `policy.rules`.
         wide: names resolve in any schema, also where functions set a search_path.
+        trace: keeps the way to the decision; None where nobody asks for it.
     """
 
     database: str
@@ -56,3 +57,5 @@ class Situation:
     rules: Rules
     wide: bool = False
     watched: frozenset[str] = frozenset()
+    audience: int = 0
+    trace: Trace | None = None

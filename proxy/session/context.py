@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from zlib import crc32
 
-from proxy.cache.fences import Granule
+from proxy.cache.fences import ALL, Granule, slot_of
 from proxy.catalog.snapshot import CatalogSnapshot
 from proxy.policy.plan import Plan
 from proxy.reasons import Reason
@@ -22,7 +22,10 @@ Places = dict[tuple[int, ...], tuple[tuple[Granule, ...], tuple[int, ...]]]
 
 @dataclass(eq=False, slots=True)
 class Shelf:
-    """What contexts share in which names mean the same to the same role: their plans."""
+    """What contexts share in which names mean the same to the same role: their plans.
+
+    Rules do not tell them apart either.
+    """
 
     plans: dict[bytes, Plan] = field(default_factory=dict)
     places: Places = field(default_factory=dict)
@@ -53,7 +56,7 @@ class Database:
         self.roles = ("", "")
         self.looked = float("-inf")  # when an unknown name last made it be read again
         self.contexts: dict[Answer, Context] = {}
-        self.shelves: dict[tuple[str, str, tuple[str, ...]], Shelf] = {}
+        self.shelves: dict[tuple[str, str, tuple[str, ...], int], Shelf] = {}
         self.families: dict[Answer, int] = {}
         # Of contexts of this version, also those that are not alive any more: one that is
         # found to be as before finds its answers again.
@@ -64,6 +67,14 @@ class Database:
         # Raised while a session of this database starts: login event triggers can
         # write (K3). The OID is not known then, the name is.
         self.startup: Granule = (-1, crc32(name.encode("utf-8", "surrogateescape")))
+
+    def places_of(self, reads: tuple[int, ...]) -> tuple[tuple[Granule, ...], tuple[int, ...]]:
+        """Granules and slots that an answer made of these relations depends on (F4)."""
+        granules: tuple[Granule, ...] = (ALL, (self.oid, 0))
+        if self.snapshot is not None and self.snapshot.login_triggers:
+            granules += (self.startup,)
+        granules += tuple((self.oid, relation) for relation in reads)
+        return granules, tuple(map(slot_of, granules))
 
 
 @dataclass(eq=False, slots=True)

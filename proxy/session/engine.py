@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
+from proxy import units
 from proxy.cache.fences import ALL, Fence, Granule, LocalBoard
 from proxy.cache.flights import Flights
 from proxy.cache.store import Store
@@ -17,14 +18,16 @@ from proxy.catalog.snapshot import CatalogSnapshot
 from proxy.policy import memo
 from proxy.policy.memo import plan_for
 from proxy.policy.plan import Closure, Kind, Plan, Scope
-from proxy.policy.rules import EMPTY
-from proxy.policy.situation import Rules, Situation
+from proxy.policy.rules import EMPTY, Rules
+from proxy.policy.situation import Situation, Trace
 from proxy.reasons import Reason
 from proxy.session.context import Context, Database, Shelf
 from proxy.session.descriptions import Descriptions
 from proxy.session.probe import Answer, Identity
 from proxy.session.shapes import Shapes
 from proxy.session.statistics import Statistics
+from proxy.session.verifying import Verification, quarantine
+from proxy.sql import hints
 from proxy.tally import Shape
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ PLAN_OVERHEAD = 400  # of a plan and its place in the dict, in bytes
 LONG_TEXT = 16 * 1024  # longer texts are analysed each time
 TRANSITION_LIMIT = 20_000
 CONTEXT_LIMIT = 10_000  # per database
+IGNORED_LIMIT = 100  # words of hints
 WATCHED_LIMIT = 64  # names of settings per database
 
 
@@ -75,6 +79,8 @@ class Engine:
         message_limit: longest message that is held until it is complete, in bytes.
         shared_waiters: sessions that wait for one fill of the same key; 0 for none.
         shared_wait: seconds that they wait at most; the shell has the timers.
+        verify: share of the hits that are compared with PostgreSQL's answers, 0 to 1.
+        verify_quarantine: statements that were answered wrongly are forwarded from then on.
     """
 
     def __init__(
@@ -89,6 +95,8 @@ class Engine:
         message_limit: int = 1024 * 1024,
         shared_waiters: int = 100,
         shared_wait: float = 1.0,
+        verify: float = 0.0,
+        verify_quarantine: bool = True,
     ) -> None:
         self.store = Store(cache_bytes, entry_limit)
         self.board = LocalBoard()
@@ -97,7 +105,9 @@ class Engine:
         self.descriptions = Descriptions()
         self.statistics = Statistics()
         self.shapes = Shapes()
+        self.verification = Verification(self, verify, verify_quarantine)
         self.rules = rules
+        self.contract = "proxied"
         self.max_age = max_age
         self.statement_limit = statement_limit
         self.message_limit = message_limit
@@ -106,13 +116,19 @@ class Engine:
         self.transitions: dict[tuple[str, int, bytes], Context] = {}
         # Seconds, as sessions are told them; the shell sets it.
         self.clock: Callable[[], float] = lambda: 0.0
+        # Has something be told to the operator; the shell sets it.
+        self.remark: Callable[[str], None] = lambda text: None
+        # Words of hints that mean nothing, and of how many texts.
+        self.hints_ignored: dict[str, int] = {}
         self._shell = shell
         self.reloads = 0  # of the server's configuration
+        self._roles_moment = (0, 0)
         self._next_context = 1
         self._next_family = 0
         self._plan_bytes = 0
         self._start_gate: Fence | None = None
         self._suspension: Fence | None = None
+        self.pause: Fence | None = None  # an operator's, see `session.keeping`
 
     @property
     def shell(self) -> Shell:
@@ -185,6 +201,11 @@ class Engine:
         snapshot = database.snapshot
         if snapshot is None and not was_known:
             return
+        if snapshot is not None:
+            if snapshot.moment < self._roles_moment:
+                # It was read before what is known of them by now, and has come later.
+                return
+            self._roles_moment = snapshot.moment
         for other in self.databases.values():
             # Without a catalog, a change may be there that is not seen.
             seen = ("", "") if snapshot is None else snapshot.roles
@@ -206,9 +227,16 @@ class Engine:
 
     def set_rules(self, rules: Rules) -> None:
         """Use `rules` from now on; what was stored under the old ones goes."""
+        audiences = self.rules.audiences or rules.audiences
         self.rules = rules
         for database in self.databases.values():
+            if audiences:
+                # Sessions are asked again: whose they are is told otherwise now, and what
+                # they have been finds no answers any more.
+                self._retire(database)
+                database.ids.clear()
             self._forget_plans(database)
+        self.verification.rules_changed()
         self.epoch("rules")
 
     # Contexts and plans
@@ -225,7 +253,15 @@ class Engine:
             # Dropped and made again under the same name.
             self.shell.load_catalog(name)
             return None
-        key = replace(answer, pid=0, statements={})
+        return self._context(database, replace(answer, pid=0, statements={}))
+
+    def for_audience(self, context: Context, audience: int) -> Context:
+        """The same context, but for what rules make of the session's application_name."""
+        if context.answer.audience == audience or not context.live:
+            return context
+        return self._context(context.database, replace(context.answer, audience=audience))
+
+    def _context(self, database: Database, key: Answer) -> Context:
         context = database.contexts.get(key)
         if context is None:
             problem: Reason | None = None
@@ -241,7 +277,9 @@ class Engine:
                 key,
                 problem,
                 self._family(database, key),
-                database.shelves.setdefault((key.login_role, key.role, key.search_path), Shelf()),
+                database.shelves.setdefault(
+                    (key.login_role, key.role, key.search_path, key.audience), Shelf()
+                ),
             )
             database.contexts[key] = context
             if len(database.contexts) > CONTEXT_LIMIT:
@@ -259,8 +297,11 @@ class Engine:
         return number
 
     def _family(self, database: Database, key: Answer) -> int:
-        """The number of all contexts that differ from this one in custom settings alone."""
-        alike = replace(key, custom="")
+        """The number of all contexts that differ from this one in custom settings alone.
+
+        Whose they are to rules makes no difference either to how a text is read.
+        """
+        alike = replace(key, custom="", audience=0)
         number = database.families.get(alike)
         if number is None:
             if len(database.families) >= CONTEXT_LIMIT:
@@ -286,24 +327,48 @@ class Engine:
         plans = database.plans if context is None else context.plans
         plan = plans.get(text)
         if plan is None:
-            situation = Situation(
-                database=database.name,
-                role="" if context is None else context.answer.role,
-                search_path=None if context is None else context.answer.search_path,
-                catalog=database.snapshot,
-                rules=self.rules,
-                watched=frozenset(database.watched),
-            )
+            situation = self.situation(database, context)
             plan = plan_for(text, situation, self.statement_limit)
+            if plan.ignored:
+                self._hints_ignored(plan.ignored)
+            shape = self._shape(database.name, text, plan)
             if plan.kind is Kind.READ and not plan.settings <= situation.watched:
                 if self.watch(database, plan.settings):
-                    return replace(plan, kind=Kind.BYPASS, reason=Reason.SESSION_UNKNOWN)
+                    unknown = Reason.SESSION_UNKNOWN
+                    return replace(plan, kind=Kind.BYPASS, reason=unknown, shape=shape)
                 plan = replace(plan, kind=Kind.BYPASS, reason=Reason.SESSION_FUNCTION)
-            shape = self._shape(database.name, text, plan)
-            plan = replace(plan, shape=shape)
+            plan = replace(quarantine(plan) if shape.quarantined else plan, shape=shape)
+            if plan.terms is not None and plan.terms.verify:
+                self.verification.begin()
             if len(text) <= LONG_TEXT:
                 self._remember(plans, text, plan)
         return plan
+
+    def situation(
+        self, database: Database, context: Context | None, trace: Trace | None = None
+    ) -> Situation:
+        """What a decision on a text of this context depends on."""
+        return Situation(
+            database=database.name,
+            role="" if context is None else context.answer.role,
+            search_path=None if context is None else context.answer.search_path,
+            catalog=database.snapshot,
+            rules=self.rules,
+            watched=frozenset(database.watched),
+            audience=0 if context is None else context.answer.audience,
+            trace=trace,
+        )
+
+    def _hints_ignored(self, words: tuple[str, ...]) -> None:
+        """Hints that mean nothing: whoever wrote them is told once, by the log."""
+        for word in words:
+            count = self.hints_ignored.get(word)
+            if count is None and len(self.hints_ignored) >= IGNORED_LIMIT:
+                continue
+            self.hints_ignored[word] = (count or 0) + 1
+            if count is None:
+                near = units.suggestion(word.partition("=")[0], hints.WORDS)
+                self.remark(f"the hint {word!r} of a statement means nothing and is ignored{near}")
 
     def _shape(self, database: str, text: bytes, plan: Plan) -> Shape:
         if plan is memo.TOO_LONG:
@@ -320,6 +385,11 @@ class Engine:
                 self._forget_plans(database)
             self._plan_bytes = 0
         plans[text] = plan
+
+    def forget_plans(self) -> None:
+        """Have every text be judged anew."""
+        for database in self.databases.values():
+            self._forget_plans(database)
 
     def _forget_plans(self, database: Database) -> None:
         database.plans.clear()
@@ -383,6 +453,7 @@ class Engine:
         changed = self.identity is not None and identity != self.identity
         self.identity = identity
         if changed:
+            self._roles_moment = (0, 0)
             for database in self.databases.values():
                 self._retire(database)
             self.epoch("server")

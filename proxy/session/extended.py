@@ -294,7 +294,9 @@ class ExtendedSide(Preparing):
         """
         plan = self._plan_of(statement)
         controls = plan.flags & (Flag.MAY_COMMIT | Flag.ISOLATION) and not confined(plan)
-        return memo.UNKNOWN_STATEMENT if controls or not statement.name else _REPLACED
+        found = memo.UNKNOWN_STATEMENT if controls or not statement.name else _REPLACED
+        # Statistics are of what the client prepared.
+        return found if plan.shape is None else replace(found, shape=plan.shape)
 
     def forward_batch(self, batch: Batch, *, syncs: bool = False) -> None:
         """Send extended messages upstream, whatever the client wrote (R1).

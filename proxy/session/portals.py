@@ -17,9 +17,11 @@ one is missed, it is asked again when the transaction has ended, for itself.
 
 from __future__ import annotations
 
+from proxy.cache.fills import Fill
 from proxy.cache.store import Entry, Key
 from proxy.policy.plan import Flag, Kind, Plan, Scope
 from proxy.reasons import Reason
+from proxy.session.context import Context
 from proxy.session.parts import Rest, asks, cut
 from proxy.session.records import Pending, Statement
 from proxy.session.requests import ClientSide
@@ -273,25 +275,41 @@ class PortalSide(ClientSide):
                 continue
             if plan.flags or plan.closure or plan.bodies:
                 continue
-            if (entry is not None and self.holds(entry)) or key in self.engine.flights.by_key:
+            if key in self.engine.flights.by_key or self._stands_well(entry):
                 continue
             fill, _ = self.fill(context, plan, key)
             if fill is None:
                 continue
             fill.rows = rows
-            pending = self.in_background()
-            pending.fill, pending.context, pending.reported = fill, context, self.reported
-            limit = (rows + 1 if rows else 0).to_bytes(4, "big")
-            self.send(
-                messages.close(b"S", _AGAIN)
-                + messages.message(b"P", _AGAIN + b"\x00" + key[1])
-                + messages.message(b"B", (_AGAIN + b"\x00") * 2 + key[-1])
-                + messages.message(b"D", b"P" + _AGAIN + b"\x00")
-                + messages.message(b"E", _AGAIN + b"\x00" + limit)
-                + messages.close(b"S", _AGAIN)
-                + messages.SYNC
-            )
+            self.asks_again(context, key, fill)
         self.refresh()
+
+    def _stands_well(self, entry: Entry | None) -> bool:
+        if entry is None or self.now >= entry.expires:
+            return False
+        return self.engine.board.holds(entry.slots, entry.counters)
+
+    def asks_again(self, context: Context, key: Key, fill: Fill) -> None:
+        """Have PostgreSQL answer the request of `key` once more, for the store alone.
+
+        The caller calls `refresh` behind it.
+        """
+        pending = self.in_background()
+        pending.fill, pending.context, pending.reported = fill, context, self.reported
+        if len(key) == 2:
+            # A Query. It ends the unnamed statement; so did the client's own.
+            self.send(key[1])
+            return
+        limit = (fill.rows + 1 if fill.rows else 0).to_bytes(4, "big")
+        self.send(
+            messages.close(b"S", _AGAIN)
+            + messages.message(b"P", _AGAIN + b"\x00" + key[1])
+            + messages.message(b"B", (_AGAIN + b"\x00") * 2 + key[-1])
+            + messages.message(b"D", b"P" + _AGAIN + b"\x00")
+            + messages.message(b"E", _AGAIN + b"\x00" + limit)
+            + messages.close(b"S", _AGAIN)
+            + messages.SYNC
+        )
 
     # What comes back
 

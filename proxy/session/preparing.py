@@ -22,8 +22,8 @@ from __future__ import annotations
 
 from proxy.policy.plan import Control, Flag, Kind, Plan
 from proxy.session.descriptions import Portrait
-from proxy.session.portals import PortalSide
 from proxy.session.records import Pending, Statement
+from proxy.session.stale import Stale
 from proxy.session.state import OWN_NAME
 from proxy.wire import messages
 from proxy.wire.framing import HEADER
@@ -40,7 +40,7 @@ _CHANGED = messages.error_response(
 )
 
 
-class Preparing(PortalSide):
+class Preparing(Stale):
     """The prepared statements of one session, as far as others know them."""
 
     _hurries: bool = False

@@ -139,6 +139,7 @@ class Answer:
 
     Roles come as names, for rules, and as OIDs: a name can pass to another role.
     `mighty` tells whether the login's role, or one that it may take, can write unseen.
+    `audience` is no part of the row: rules may tell sessions apart, see `policy.rules`.
     """
 
     pid: int
@@ -161,6 +162,7 @@ class Answer:
     # A hash of the values of the settings that are watched, and the places of those that
     # the session does not have at all.
     custom: str = ""
+    audience: int = 0
 
     @property
     def undefined(self) -> str:

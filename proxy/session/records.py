@@ -18,6 +18,7 @@ from proxy.tally import Shape
 
 if TYPE_CHECKING:
     from proxy.session.tracking import State
+    from proxy.session.verifying import Check
 
 # Beside `Flag`: the request holds something else that may commit than one statement of a
 # known kind: inside an explicit transaction no function, procedure or DO block can commit.
@@ -105,6 +106,8 @@ class Pending:
         locals: by their number, Executes that are answered from memory: what the client
             sees in place of PostgreSQL's answer. See `portals.py`.
         restored: statements that it prepares again in front of what the client has sent.
+        refusal: what the client is told in place of a syntax error; see `explaining.py`.
+        check: the hit that it verifies; see `verifying.py`.
         background: a hidden one that nobody waits for; it leaves the session as it is.
         reported: what ParameterStatus had said when it was sent.
         prepares: of such a one, the statement whose Parse it is.
@@ -121,6 +124,7 @@ class Pending:
         "beyond",
         "bound",
         "cancels",
+        "check",
         "closes",
         "closure",
         "context",
@@ -149,6 +153,7 @@ class Pending:
         "probe_state",
         "question",
         "received",
+        "refusal",
         "refuses",
         "reloads",
         "reported",
@@ -199,12 +204,14 @@ class Pending:
         self.asked = self.guard = self.question = False
         self.cancels = False  # it fails by itself, see `SELF_CANCEL`
         self.limit = 0
+        self.check: Check | None = None
         self.background = self.beyond = self.closes = self.refuses = False
         self.locals: dict[int, bytes] | None = None
         self.restored: list[Statement] | None = None
         self.prepares: Statement | None = None
         self.portrait: Portrait | None = None
         self.reported: dict[bytes, bytes] | None = None
+        self.refusal = b""
 
     @property
     def passes(self) -> bool:

@@ -241,6 +241,8 @@ class ServerSide(Preparing):
             if name == b"server_version":
                 digits = value.partition(".")[0]
                 self.server_major = int(digits) if digits.isdecimal() else 0
+            elif name == b"application_name":
+                self.named(value)
             return
         before = self.reported
         self.reports(name, rest)
@@ -328,6 +330,8 @@ class ServerSide(Preparing):
             self._instead = self._instead or self.refused(head)
             for statement in head.restored or ():
                 statement.upstream = False
+        elif head.refusal and code == "42601":
+            self._instead = head.refusal
         if head.prefix and head.simple:
             # The BEGIN in front of a Query failed: the Query is skipped up to a Sync.
             self.send(messages.SYNC)
@@ -371,7 +375,9 @@ class ServerSide(Preparing):
             self.settings_after(head, previous)
         if (chained or self.status == b"I") and not head.background:
             self._transaction_ended(head)
-        if head.fill is not None:
+        if head.check is not None:
+            self.judge(head)
+        elif head.fill is not None:
             self._finish_fill(head)
         elapsed = self.now - head.sent
         for outcome, reason, shape in head.plans:
@@ -399,6 +405,8 @@ class ServerSide(Preparing):
         self.last_reason = reason
         if head.error is not None:
             shape.errors += 1
+        if self.teller is not None:
+            self.teller(outcome, reason.value, shape, elapsed, head.error is not None)
         fill = head.fill
         if fill is not None and fill.rejected is None and fill.complete:
             shape.bytes += fill.size

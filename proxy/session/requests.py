@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import re
 
-from proxy.cache.fills import Fill
+from proxy.cache.fills import FewRows, Fill
 from proxy.cache.store import MAX_FREQUENCY, Entry, Key
 from proxy.policy import memo
 from proxy.policy.plan import Control, Flag, Kind, Plan
 from proxy.reasons import Reason
 from proxy.session.context import Context
 from proxy.session.records import Pending
-from proxy.session.touched import Touched
+from proxy.session.verifying import Verifying
+from proxy.terms import Terms
 from proxy.wire import messages
 from proxy.wire.framing import HEADER
 
@@ -28,10 +29,12 @@ _BEGINS = re.compile(rb"\s*(?:BEGIN|START)\b", re.IGNORECASE)
 
 # What a SET LOCAL of a custom setting is: others are reported, or may be refused.
 _DOTTED = re.compile(rb'\s*SET\s+LOCAL\s+[\w$"]+\s*\.', re.IGNORECASE)
+# The terms of a read of which nobody has said anything.
+_USUAL = Terms()
 _CUSTOM = Flag.SETTINGS | Flag.CUSTOM | Flag.SET_CONSTANT | Flag.LOCAL
 
 
-class ClientSide(Touched):
+class ClientSide(Verifying):
     """Handles whole requests of the client. See `Session.from_client`."""
 
     # Simple protocol
@@ -103,10 +106,13 @@ class ClientSide(Touched):
         """Whether `entry` may be served now (F4)."""
         board = self.engine.board
         if entry.stamp != board.stamp:
-            if not board.holds(entry.slots, entry.counters):
+            seen = entry.stamp == ~board.stamp
+            if not seen and not board.holds(entry.slots, entry.counters):
                 return False
             entry.stamp = board.stamp
-        if self.now >= entry.expires:
+            if self.engine.verification.active:
+                return self._holds_in_sight(entry)
+        if self.now >= entry.expires and not (entry.terms and self.serves_stale(entry)):
             return False
         if entry.bodies:
             if self.keeps_other_plans():
@@ -123,6 +129,21 @@ class ClientSide(Touched):
             self.engine.shapes.fresh.append(entry)
         self.served = entry.shape
         return True
+
+    def _holds_in_sight(self, entry: Entry) -> bool:
+        """The same where hits are verified: each comes by here, and may be checked.
+
+        The complement of a stamp says that the entry was seen to hold then, too.
+        """
+        served = self.holds(entry)
+        entry.stamp = ~self.engine.board.stamp
+        if served:
+            self.sample(entry)
+        return served
+
+    def serves_stale(self, entry: Entry) -> bool:
+        """Whether an answer that has expired is served all the same. See `stale.py`."""
+        raise NotImplementedError
 
     def after_hit(self, bind: bytes) -> bytes:
         """Bookkeeping of a hit; returns the ReadyForQuery that ends its reply."""
@@ -157,18 +178,22 @@ class ClientSide(Touched):
         reason = Reason.NOT_CACHED
         if entry is not None and self.now >= entry.expires:
             reason = Reason.EXPIRED
-            engine.store.drop(entry, "expired", self.now)
-        lifetimes = [life for life in (engine.max_age, plan.ttl) if life is not None]
-        fill = Fill(
+            if self.now >= entry.ends:
+                engine.store.drop(entry, "expired", self.now)
+        terms = plan.terms or _USUAL
+        limit = engine.store.entry_limit
+        make = Fill if terms.max_rows is None else FewRows
+        fill = make(
             key,
             granules,
             slots,
             counters,
             dispatched=self.now,
-            expires=self.now + min(lifetimes, default=float("inf")),
-            limit=engine.store.entry_limit,
+            expires=self.now + terms.life(engine.max_age),
+            limit=limit if terms.max_bytes is None else min(limit, terms.max_bytes),
             bodies=plan.bodies,
             shape=plan.shape,
+            terms=plan.terms,
         )
         engine.flights.depart(fill)
         return fill, reason

@@ -18,7 +18,7 @@ from proxy.cache.flights import Flight
 from proxy.cache.store import Key
 from proxy.policy.plan import Control, Flag, Kind, Plan
 from proxy.reasons import Reason
-from proxy.session.extended import ExtendedSide
+from proxy.session.explaining import Explaining
 from proxy.session.state import SessionState
 from proxy.wire import messages
 from proxy.wire.framing import HEADER, client_header
@@ -31,7 +31,7 @@ _ENDS = (messages.SYNC, messages.message(b"H"))
 _ASK_READY = frozenset(b"QSF")
 
 
-class Waiting(ExtendedSide):
+class Waiting(Explaining):
     """The waiting of one session. Only reads that could be hits wait, one at a time."""
 
     _flight: Flight[SessionState] | None = None
@@ -73,7 +73,9 @@ class Waiting(ExtendedSide):
             return False
         if not self._waits_for_verdict(data):
             text = self._only_text(data)
-            if text is None or not self._waits_for_settings(self.plan(text)):
+            if text is None:
+                return False
+            if not self.asks_why(text) and not self._waits_for_settings(self.plan(text)):
                 return False
         if not any(waiting.probe_state is self.settings for waiting in self.pending):
             if self.may_probe():

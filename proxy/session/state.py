@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from proxy.cache.fences import ALL, Fence, Granule, slot_of
-from proxy.cache.store import Key
+from proxy.cache.fences import ALL, Fence, Granule
+from proxy.cache.store import Entry, Key
 from proxy.policy import memo
 from proxy.policy.plan import NOTHING, Closure, Control, Flag, Kind, Plan
 from proxy.reasons import Reason
@@ -118,6 +118,9 @@ class SessionState(Tracking):
         self.hits = self.forwarded = 0
         self.last_reason: Reason | None = None
         self.served: Shape | None = None
+        # Told of each statement that PostgreSQL has answered: outcome, reason, shape, seconds,
+        # and whether it failed.
+        self.teller: Callable[[str, str, Shape, float, bool], None] | None = None
 
         self.closure: Closure = NOTHING  # what the open transaction has written
         self.closure_flags: int = Flag.NONE
@@ -142,7 +145,10 @@ class SessionState(Tracking):
         self.backgrounds = self.preparing = 0
         self.postponed = b""
         self.wanted: dict[Key, tuple[bytes, int]] = {}  # reads to be asked for again
+        self.sampled: list[Entry] = []  # hits to be checked; see `verifying.py`
         self.statements: dict[bytes, Statement] = {}
+        # Texts that Howdah has made itself, and what they are; see `explaining.py`.
+        self.told: dict[bytes, Plan] = {}
         self.sql_prepared = SqlPrepared()
         self.portals: dict[bytes, Plan] = {}
         self.rests: dict[bytes, Rest] = {}  # of portals that came from memory
@@ -247,17 +253,10 @@ class SessionState(Tracking):
         Args:
             anywhere: names may resolve in any schema.
         """
-        if self.replication and _REPLICATION_COMMAND.match(text):
-            return _REPLICATION_PLAN
-        if not self.safe_text or (self.encoding != "UTF8" and not text.isascii()):
-            return memo.ENCODING
-        if any(waiting.flags & Flag.SETTINGS for waiting in self.pending):
-            # An outstanding SET may turn standard_conforming_strings off.
-            return memo.ENCODING
-        context = self.context or self.path_context
-        if anywhere or (context is not None and not context.live):
-            context = None
-        found = self.engine.plan(text, self.data, context)
+        unread = self.unread(text)
+        if unread is not None:
+            return unread
+        found = self.engine.plan(text, self.data, None if anywhere else self.naming)
         if found.flags & Flag.UNKNOWN_NAME:
             self._look_again()
         if found.prepared is not None:
@@ -267,6 +266,25 @@ class SessionState(Tracking):
                 found, lambda text: self.engine.plan(text, self.data, None)
             )
         return found
+
+    def unread(self, text: bytes) -> Plan | None:
+        """The plan of a text that is not analysed; None for all others."""
+        if self.told and text in self.told:
+            return self.told[text]
+        if self.replication and _REPLICATION_COMMAND.match(text):
+            return _REPLICATION_PLAN
+        if not self.safe_text or (self.encoding != "UTF8" and not text.isascii()):
+            return memo.ENCODING
+        if any(waiting.flags & Flag.SETTINGS for waiting in self.pending):
+            # An outstanding SET may turn standard_conforming_strings off.
+            return memo.ENCODING
+        return None
+
+    @property
+    def naming(self) -> Context | None:
+        """The context in which names are looked up; None where they may resolve anywhere."""
+        context = self.context or self.path_context
+        return context if context is not None and context.live else None
 
     def _look_again(self) -> None:
         """The text names what the catalog does not hold: others may have made it."""
@@ -280,13 +298,7 @@ class SessionState(Tracking):
         """Granules and slots that an answer depends on, all of which must be idle (F4)."""
         known = context.places.get(plan.reads)
         if known is None:
-            oid = self.data.oid
-            granules: tuple[Granule, ...] = (ALL, (oid, 0))
-            snapshot = self.data.snapshot
-            if snapshot is not None and snapshot.login_triggers:
-                granules += (self.data.startup,)
-            granules += tuple((oid, relation) for relation in plan.reads)
-            known = context.places[plan.reads] = granules, tuple(map(slot_of, granules))
+            known = context.places[plan.reads] = self.data.places_of(plan.reads)
         return known
 
     # Dispatch

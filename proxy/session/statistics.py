@@ -77,6 +77,18 @@ class Statistics:
         self._hit_seconds = 0.0
         self.statements[_HIT] = 0
 
+    def reset(self) -> None:
+        """Count from zero; whoever holds one of the parts goes on counting in it."""
+        self.time_hits()
+        self.statements.clear()
+        self.statements[_HIT] = 0
+        self.fills_rejected.clear()
+        for histogram in self.seconds.values():
+            histogram.counts[:] = [0] * len(histogram.counts)
+            histogram.total = 0.0
+        for counts in (self.verify, self.bytes):
+            counts.update(dict.fromkeys(counts, 0))
+
     def time_hits(self, seconds: float | None = None, shape: Shape | None = None) -> None:
         """The hits since the last call took `seconds` each (None: as the last ones did).
 

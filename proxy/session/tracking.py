@@ -88,6 +88,8 @@ class Tracking:
 
     def __init__(self) -> None:
         self.reported: dict[bytes, bytes] = {}
+        # The application_name: no part of a state, since nothing but rules depends on it.
+        self.application = ""
         self.epochs = 0  # the last number given
         self.settings = self.kept = State(0, self.reported)
         # The same in short, for the look-up.
@@ -169,8 +171,24 @@ class Tracking:
             state.epoch = number
         if state is self.settings:
             state.reported = self.reported
-            self.context = self.path_context = context
+            self.context = self.path_context = self.seen(context)
             self.epoch = state.epoch
+
+    def seen(self, context: Context) -> Context:
+        """`context` as rules see it, which may ask for the session's application_name."""
+        rules = self.engine.rules
+        if not rules.audiences:
+            return context
+        return self.engine.for_audience(context, rules.audience(self.application))
+
+    def named(self, application: str) -> None:
+        """The server reports another application_name: its rules hold from here on."""
+        self.application = application
+        if self.engine.rules.audiences:
+            if self.context is not None:
+                self.context = self.seen(self.context)
+            if self.path_context is not None:
+                self.path_context = self.seen(self.path_context)
 
     def _go(self, state: State) -> None:
         """The transaction has ended, or gone back: `state` holds, unless a reload came between."""
@@ -184,7 +202,8 @@ class Tracking:
                 state = self._new_state(state.epoch)
         self.settings = state
         self.epoch = state.epoch
-        self.context = state.live
+        live = state.live
+        self.context = None if live is None else self.seen(live)
         if self.context is not None:
             self.path_context = self.context
         elif state.context is None:

@@ -13,7 +13,7 @@ import json
 from pglast.parser import ParseError, parse_sql_json
 
 from proxy.sql.facts import Analysis, Facts
-from proxy.sql.literals import hints
+from proxy.sql.hints import hints
 from proxy.sql.utility import statement_facts
 
 
@@ -35,5 +35,4 @@ def analyse(text: str) -> Analysis:
     except (RecursionError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         # Nested too deeply, or a tree that is not as expected: nothing is known.
         return Analysis(text, error=f"the parse tree is not understood: {error!r}")
-    off, ttl = hints(text)
-    return Analysis(text, statements, hint_off=off, hint_ttl=ttl)
+    return Analysis(text, statements, hints=hints(text))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from proxy.reasons import Reason
+from proxy.sql.hints import NO_HINTS, Hints
 
 
 class StatementKind(enum.Enum):
@@ -216,13 +217,11 @@ class Analysis:
         text: the text, for rules.
         statements: one `Facts` each, in order; empty for an empty text.
         error: why the parser refused the text; empty if it did not.
-        hint_off: a leading comment says `howdah: off`.
-        hint_ttl: seconds from `howdah: ttl=...`; `None` without one.
+        hints: what its leading comments ask for.
         dynamic: for a refused text, whether it may change the schema.
     """
 
     text: str
     statements: tuple[Facts, ...] = ()
     error: str = ""
-    hint_off: bool = False
-    hint_ttl: float | None = None
+    hints: Hints = NO_HINTS

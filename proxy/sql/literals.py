@@ -1,7 +1,7 @@
-"""Words inside literals and comments that change what a statement means.
+"""Words inside literals that change what a statement means.
 
-What lives here: the clock words of invariant K5, leading hints, and the words
-that hint at schema changes in code carried as text. What must not: SQL parsing.
+What lives here: the clock words of invariant K5, and the words that hint at schema
+changes in code carried as text. What must not: SQL parsing, and hints (`sql.hints`).
 Followed: PostgreSQL's datetime input (special values now, today, tomorrow,
 yesterday are words of ASCII letters in any case, surrounded by anything else).
 """
@@ -22,13 +22,6 @@ _SCHEMA_WORDS = re.compile(
     r"|import\s+foreign|security\s+label|query_to_xml\w*|dblink\w*)\b",
     re.IGNORECASE,
 )
-
-_COMMENT = re.compile(
-    r"\s*(?:/\*(?P<body>(?:(?!/\*|\*/).)*)\*/|--(?P<line>[^\r\n]*)(?:[\r\n]|$))", re.DOTALL
-)
-_HINT = re.compile(r"\s*howdah:\s*(?P<words>.*?)\s*$", re.IGNORECASE | re.DOTALL)
-_TTL = re.compile(r"ttl\s*=\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|m|h|d)?$", re.IGNORECASE)
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def says_clock(text: str) -> bool:
@@ -55,26 +48,3 @@ def may_change_schema(code: str) -> bool:
     Functions that it calls have bodies of their own.
     """
     return _SCHEMA_WORDS.search(code) is not None
-
-
-def hints(text: str) -> tuple[bool, float | None]:
-    """Read the hints in the leading comments: (off, ttl in seconds or None).
-
-    A hint that is not understood turns caching off: the author wanted something
-    that cannot be given.
-    """
-    if "howdah" not in text[:4096].lower():
-        return False, None
-    off, ttl, position = False, None, 0
-    while (comment := _COMMENT.match(text, position)) is not None:
-        position = comment.end()
-        hint = _HINT.match(comment["body"] or comment["line"] or "")
-        if hint is None:
-            continue
-        for word in re.split(r"[,;]\s*|\s+(?![=\d])", hint["words"]):
-            given = _TTL.match(word)
-            if given is not None:
-                ttl = float(given["number"]) * _UNITS[(given["unit"] or "s").lower()]
-            elif word:
-                off = True
-    return off, ttl

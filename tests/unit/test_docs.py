@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 import yaml
 
 from proxy import __version__, metrics, reference
+from proxy.admin.select import prepare
+from proxy.admin.views import VIEWS
 from proxy.cli import app
 from proxy.document import parse
-from proxy.policy.rules import KEYS, load_rules
+from proxy.policy.rulefile import KEYS, load_rules
 from proxy.reasons import Reason
 from proxy.settings import FILE_KEYS, OPTIONS, load
 
@@ -21,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "config"
 DOCUMENTS = [
     *("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "config/README.md"),
-    *("docs/consistency.md", "docs/mutations.md", "docs/cacheable.md", "docs/orm.md"),
+    *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")),
 ]
 
 
@@ -50,7 +55,7 @@ def test_the_annotated_file_with_everything_switched_on_is_the_defaults():
     full = load({"config": "f"}, {}, lambda _: active)
     assert set(yaml.safe_load(given)) == set(FILE_KEYS)
     assert full.changed(plain) == ()
-    assert (len(plain.rules), len(full.rules)) == (0, 3)
+    assert (len(plain.rules), len(full.rules)) == (0, 5)
 
 
 def test_every_rule_key_is_in_the_annotated_file():
@@ -62,6 +67,7 @@ def test_every_rule_key_is_in_the_annotated_file():
 def test_every_reason_has_words_for_people(reason):
     assert reason.meaning
     assert reason.advice
+    assert reason.example
     assert re.fullmatch(r"[a-z_]+", reason.value)
 
 
@@ -74,18 +80,105 @@ def test_every_flag_of_serve_is_a_setting_and_the_reverse():
     assert parameters == {option.name for option in OPTIONS}
 
 
-def test_every_metric_that_the_dashboard_uses_exists():
-    text = read("config/grafana/dashboards/howdah.json")
-    assert json.loads(text)["uid"] == "howdah"
-    used = {re.sub(r"_bucket$", "", name) for name in re.findall(r"\bhowdah_\w+", text)}
-    assert used <= {metric.name for metric in metrics.ALL}
-    shown = {"howdah_config_errors"} | used
-    assert shown == {metric.name for metric in metrics.ALL}
+BOARD = "config/grafana/dashboards/howdah.json"
+METRICS = {metric.name for metric in metrics.ALL} | set(metrics.PROCESS)
+
+
+def metrics_of(text: str) -> set[str]:
+    """The metrics that a text names, by their declared names."""
+    # What was recorded from them has a colon in its name.
+    named = set(re.findall(r"(?<![\w:/])(?:howdah|process)_\w+(?!:)", text))
+    return {re.sub(r"(?<=_seconds)_(bucket|sum|count)$", "", name) for name in named}
+
+
+def panels() -> list[dict[str, Any]]:
+    return [p for p in json.loads(read(BOARD))["panels"] if p["type"] != "row"]
+
+
+def test_the_dashboard_shows_every_metric_and_no_other():
+    assert json.loads(read(BOARD))["uid"] == "howdah"
+    shown = set().union(*(metrics_of(t["expr"]) for p in panels() for t in p["targets"]))
+    assert shown | {"process_virtual_memory_bytes"} == METRICS
+
+
+def test_panels_say_what_they_show_and_in_which_unit():
+    ids = [panel["id"] for panel in json.loads(read(BOARD))["panels"]]
+    assert len(set(ids)) == len(ids)
+    for panel in panels():
+        assert panel["description"].endswith("."), panel["title"]
+        assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
+        assert panel["targets"], panel["title"]
+
+
+def label_values(metric: metrics.Declared, label: str) -> set[str]:
+    values = metric.labels[label]
+    assert values is not None, (metric.name, label)
+    return set(values)
+
+
+@pytest.mark.parametrize("path", [BOARD, "config/prometheus/alerts.yml"], ids=["board", "alerts"])
+def test_label_values_that_are_asked_for_exist(path):
+    by_name = {metric.name: metric for metric in metrics.ALL}
+    by_name |= {metric.name.removesuffix("_total"): metric for metric in metrics.ALL}
+    text = read(path).replace('\\"', '"')
+    asked = 0
+    for name, matchers in re.findall(r"(howdah_\w+)\{([^}]*)\}", text):
+        metric = by_name[metrics_of(name).pop()]
+        for label, values in re.findall(r'(\w+)=~?"([^"]*)"', matchers):
+            if label not in ("job", "instance"):
+                assert set(values.split("|")) <= label_values(metric, label), (name, label)
+                asked += 1
+    assert asked > 3
+
+
+def test_alerts_ask_for_metrics_that_exist_and_are_tested_and_documented():
+    rules = [
+        rule
+        for group in yaml.safe_load(read("config/prometheus/alerts.yml"))["groups"]
+        for rule in group["rules"]
+    ]
+    tests = yaml.safe_load(read("config/prometheus/alerts_test.yml"))["tests"]
+    fires = {
+        case["alertname"]
+        for test in tests
+        for case in test.get("alert_rule_test", ())
+        if case["exp_alerts"]
+    }
+    alerts = {rule["alert"] for rule in rules if "alert" in rule}
+    assert fires == alerts
+    guide = read("docs/operating.md")
+    for rule in rules:
+        assert metrics_of(rule["expr"]) <= METRICS, rule
+        if "alert" in rule:
+            assert rule["labels"]["severity"] in ("critical", "warning", "info")
+            assert set(rule["annotations"]) == {"summary", "description"}
+            assert f"`{rule['alert']}`" in guide
+
+
+def test_every_cause_in_the_code_is_a_value_of_its_label():
+    found: dict[str, set[str]] = {"evict": set(), "reject": set()}
+    paths = [
+        p for part in ("cache", "session", "net") for p in (ROOT / "proxy" / part).glob("*.py")
+    ]
+    for path in [*paths, ROOT / "proxy" / "app.py"]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            called = node.func.attr
+            kind = "reject" if called in ("reject", "drop_fill") else "evict"
+            if called in ("evict", "drop", "epoch", "_count", "reject", "drop_fill"):
+                for argument in node.args[:2]:
+                    for part in ast.walk(argument):
+                        if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                            found[kind].add(part.value)
+    assert found["evict"] <= set(metrics.EVICTION_CAUSES)
+    assert found["reject"] <= set(metrics.REJECTION_CAUSES)
+    assert min(map(len, found.values())) > 5
 
 
 def test_panels_do_not_overlap():
     cells: set[tuple[int, int]] = set()
-    for panel in json.loads(read("config/grafana/dashboards/howdah.json"))["panels"]:
+    for panel in json.loads(read(BOARD))["panels"]:
         grid = panel["gridPos"]
         mine = {
             (x, y)
@@ -123,7 +216,11 @@ def test_compose_and_provisioning_fit_together():
     datasource = yaml.safe_load(read("config/grafana/provisioning/datasources/prometheus.yml"))
     assert datasource["datasources"][0]["uid"] == "prometheus"
     prometheus = yaml.safe_load(read("config/prometheus/prometheus.yml"))
-    assert prometheus["scrape_configs"][0]["static_configs"][0]["targets"] == ["howdah:9432"]
+    (scrape,) = prometheus["scrape_configs"]
+    assert scrape["static_configs"][0]["targets"] == ["howdah:9432"]
+    assert f'job="{scrape["job_name"]}"' in read("config/prometheus/alerts.yml")
+    for file in prometheus["rule_files"]:
+        assert (CONFIG / "prometheus" / file).exists()
 
 
 def test_the_image_holds_what_it_copies():
@@ -162,14 +259,47 @@ def test_make_targets_and_commands_exist(document):
     assert set(re.findall(r"`howdah ([a-z]+)", text)) <= commands
 
 
-def test_settings_and_reasons_that_documents_name_exist():
-    flags = {option.flag for option in OPTIONS} | {"--config", "--once", "--rows", "--version"}
-    flags |= {"--through", "--direct"}  # of `howdah consistency`
+def flags_of_commands() -> set[str]:
+    group: Any = typer.main.get_command(app)
+    commands = [group, *group.commands.values()]
+    return {flag for command in commands for option in command.params for flag in option.opts}
+
+
+def test_flags_that_documents_name_exist():
+    flags = {option.flag for option in OPTIONS} | flags_of_commands()
     for document in DOCUMENTS:
         for line in read(document).splitlines():
-            if "howdah " in line:
+            if re.search(r"\bhowdah (?!_)", line):
                 named = set(re.findall(r"(?<![\w-])--[a-z-]+", line))
                 assert named <= flags, (document, line)
+
+
+def test_every_command_is_in_a_document():
+    texts = [read(document) for document in DOCUMENTS]
+    for command in app.registered_commands:
+        assert command.callback is not None
+        name = command.callback.__name__
+        assert any(f"howdah {name}" in text for text in texts), name
+
+
+def test_settings_that_the_guides_name_exist():
+    """`name: value` in the running text of a guide is a setting or the key of a rule."""
+    known = {*FILE_KEYS, *KEYS}
+    for document in ("docs/operating.md", "docs/explain.md", "docs/console.md"):
+        text = re.sub(r"```.*?```", "", read(document), flags=re.DOTALL)
+        named = set(re.findall(r"`([a-z_]+): [^`{]+`", text)) - {"key"}
+        assert named <= known, document
+
+
+@pytest.mark.parametrize("path", ["docs/operating.md", BOARD, "config/prometheus/alerts.yml"])
+def test_what_guides_tell_to_show_can_be_shown(path):
+    text = " ".join(read(path).split())
+    views = set(re.findall(r"\bSHOW ([A-Z]+)", text))
+    assert views <= {name.upper() for name in VIEWS} | {"HELP"}
+    assert views
+    for quoted, command in re.findall(r'`(SHOW [^`]+)`|-c "(SHOW [^"]+)"', text):
+        _, name, *clause = (quoted or command).split(" ", 2)
+        prepare(VIEWS[name.lower()], " ".join(clause))
 
 
 def test_the_version_is_told_once():

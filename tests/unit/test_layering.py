@@ -18,7 +18,7 @@ PROXY = ROOT / "proxy"
 
 LINE_LIMIT = 700
 
-BASE = {"errors", "reasons", "tally", "units"}
+BASE = {"errors", "reasons", "tally", "terms", "units"}
 # The judges of the checker know nothing of what asks.
 JUDGES = ("history", "registers", "bank", "lists", "rows")
 # Group -> groups that it may import, itself included. A group is a package, or
@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "reasons": set(),
     "tally": set(),
+    "terms": {"units"},
     "units": set(),
     "document": {"errors"},
     "upstream": BASE,
@@ -42,15 +43,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": BASE | {"document", "upstream", "policy"},
     "session": BASE | {"cache", "policy", "catalog", "sql", "wire"},
     "tasks": set(),
-    "metrics": BASE | {"session", "cache", "settings"},
+    "metrics": BASE | {"__init__", "session", "cache", "settings"},
     "admin": BASE
     | {"__init__", "session", "cache", "policy", "catalog", "sql", "wire", "settings", "metrics"},
     "net": BASE | {"admin", "session", "cache", "wire", "settings", "upstream", "metrics", "tasks"},
-    "check": BASE | {"settings", "upstream", "net", "catalog", "catalog.loader"},
+    "check": BASE | {"settings", "upstream", "net", "catalog", "catalog.loader", "remote"},
     "app": BASE
     | {"__init__", "session", "cache", "wire", "settings", "upstream", "policy", "catalog"}
-    | {"catalog.loader", "admin", "net", "metrics", "tasks"},
-    "reference": BASE | {"metrics", "policy", "settings"},
+    | {"catalog.loader", "admin", "house", "net", "metrics", "tasks"},
+    "house": BASE | {"admin", "session", "net", "settings"},
+    "reference": BASE | {"admin", "metrics", "policy", "settings"},
     "demo": BASE | {"__init__"} | {"settings", "upstream"},
     "consistency.history": set(),
     "consistency.registers": {"consistency.history"},
@@ -62,9 +64,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "consistency": BASE
     | {"wire", "upstream", "net", "tasks", "consistency.power", "consistency.login"}
     | {f"consistency.{judge}" for judge in JUDGES},
-    "cli": BASE | {"__init__", "settings", "app", "check", "demo", "consistency"},
+    "remote": BASE,
+    "top": BASE | {"remote"},
+    "advise": BASE | {"admin", "remote"},
+    "explain": BASE | {"session", "remote"},
+    "rulediff": BASE | {"document", "policy", "settings", "remote"},
+    "cli": BASE
+    | {"__init__", "settings", "app", "check", "demo", "consistency", "remote", "top", "advise"}
+    | {"explain", "rulediff"},
 }
-PURE = {"errors", "reasons", "tally", "units", "document", "upstream", "settings"}
+PURE = {"errors", "reasons", "tally", "terms", "units", "document", "upstream", "settings"}
 PURE |= {"wire", "sql", "catalog", "policy", "cache", "session", "admin"}
 PURE |= {f"consistency.{name}" for name in (*JUDGES, "power", "login")}
 IMPURE_MODULES = {

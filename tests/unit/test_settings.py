@@ -42,7 +42,7 @@ def test_defaults_of_the_table_are_the_defaults_of_the_dataclass():
     made = Settings(upstream=parse_upstream(URL))
     assert dataclasses.replace(loaded, reload=None) == made
     names = {field.name for field in dataclasses.fields(Settings)}
-    assert names == set(BY_NAME) | {"config_path", "rules", "reload"}
+    assert names == set(BY_NAME) | {"config_path", "given", "rules", "reload"}
 
 
 def test_precedence_flag_environment_file_default():

@@ -6,7 +6,7 @@ import pytest
 
 from proxy.document import parse
 from proxy.policy.plan import EVERYTHING, Kind
-from proxy.policy.rules import load_rules
+from proxy.policy.rulefile import load_rules
 from proxy.reasons import Reason
 from tests.unit.catalog.test_loader import load
 from tests.unit.catalog.test_reached import TABLES, catalog_of, check

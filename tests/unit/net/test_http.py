@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
 from proxy import tasks
+from proxy.admin.api import Answer
 from proxy.net import http, listener
 
 
@@ -54,12 +56,60 @@ async def test_ready_or_not(ask):
         "contract": "proxied",
         "cache": "off",
         "problems": ["PostgreSQL is <away>"],
+        "warnings": [],
     }
-    _, _, page = await ask("/")
-    assert "not ready" in page
-    assert "&lt;away&gt;" in page
 
 
 async def test_health_and_unknown_pages(ask):
     assert (await ask("/healthz"))[0] == 200
     assert (await ask("/nothing"))[0] == 404
+
+
+class FakeApi:
+    """Says what it was asked."""
+
+    def get(self, path, query):
+        return Answer(200 if path == "state" else 404, {"path": path, "query": dict(query)})
+
+    def post(self, path, body):
+        return Answer(400, {"path": path, "size": len(body)})
+
+
+async def exchange(server_port, request: bytes) -> tuple[int, str, str]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server_port)
+    writer.write(request)
+    answer = await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    head, _, body = answer.decode().partition("\r\n\r\n")
+    return int(head.split()[1]), head.lower(), body
+
+
+async def test_the_api_is_mounted():
+    (sock,) = listener.bind("--http", "127.0.0.1", 0)
+    port = sock.getsockname()[1]
+    api: Any = FakeApi()
+    status = http.Status(True, "proxied", "on")
+    server = http.make_server(http.application(lambda: b"", lambda: status, api))
+    task = tasks.spawn(server.serve(sockets=[sock]), "http")
+
+    async def ask(method: str, path: str, body: bytes = b"") -> tuple[int, str, str]:
+        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        head += f"Content-Length: {len(body)}\r\n\r\n"
+        return await exchange(port, head.encode() + body)
+
+    try:
+        code, head, body = await ask("GET", "/api/state?where=a%20%3D%20%27b%27")
+        assert (code, json.loads(body)) == (200, {"path": "state", "query": {"where": "a = 'b'"}})
+        assert "cache-control: no-store" in head
+        assert "access-control" not in head
+        code, _, body = await ask("GET", "/api/show/x/y")
+        assert (code, json.loads(body)["path"]) == (404, "show/x/y")
+        code, _, body = await ask("POST", "/api/explain", b"x" * 1000)
+        assert (code, json.loads(body)["size"]) == (400, 1000)
+        code, _, body = await ask("POST", "/api/explain", b"x" * ((1 << 20) + 1))
+        assert (code, json.loads(body)) == (413, {"error": "the body is too long"})
+        for method in ("PUT", "DELETE", "PATCH"):
+            assert (await ask(method, "/api/state"))[0] == 405
+    finally:
+        server.should_exit = True
+        await asyncio.wait_for(task, 5)

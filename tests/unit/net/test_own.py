@@ -10,7 +10,15 @@ import asyncpg
 import pytest
 
 from proxy.net import own as own_module
-from proxy.net.own import Backoff, Complaint, OwnConnection, Refused, Unreachable, pause_until
+from proxy.net.own import (
+    Backoff,
+    Complaint,
+    OwnConnection,
+    Pids,
+    Refused,
+    Unreachable,
+    pause_until,
+)
 
 
 class FakeConnection:
@@ -30,6 +38,7 @@ class FakeConnection:
 class FakeLogin:
     def __init__(self):
         self.made = []
+        self.pids = Pids()
 
     async def connect(self, database):
         self.made.append(FakeConnection())
@@ -49,10 +58,13 @@ async def test_it_is_used_again_and_closed_when_idle(monkeypatch):
     assert len(login.made) == 1
     pid = own.pid
     assert pid == 42
+    assert (login.pids.open, login.pids.left, login.pids.connecting) == ({42}, set(), 0)
     async with asyncio.timeout(5):
         while not login.made[0].closed:
             await asyncio.sleep(0.001)
     assert own.pid is None
+    # It is remembered until somebody sees that the backend is gone.
+    assert (login.pids.open, login.pids.all) == (set(), {42})
     await own.run(nothing)
     await own.run(nothing, fresh=True)
     assert len(login.made) == 3

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from math import inf
 
 import pytest
 
 from proxy.catalog.build import build
 from proxy.catalog.rows import FunctionRow, TypeRow
 from proxy.policy.plan import EVERYTHING, NOTHING, Kind
-from proxy.policy.rules import RuleModel
+from proxy.policy.rules import Rules, Subject, Verdict
 from proxy.reasons import Reason
+from proxy.sql.normal import identity
+from proxy.terms import Terms
 from tests.unit.catalog.sample import BUILTINS, FUNCTIONS, PATH, SAMPLE, TYPES, sample_rows
 from tests.unit.policy.helpers import OPAQUE, flags, plan
 
@@ -182,7 +184,8 @@ def test_harmless_reads_that_are_not_cached(text):
     assert found.reason is BYPASSED[text]
     assert found.kind is not Kind.READ
     assert found.closure == NOTHING
-    assert not found.reads
+    # What somebody forbids is known, for those who ask.
+    assert bool(found.reads) == (found.reason is Reason.HINT_OFF)
 
 
 OPAQUE_READS = [
@@ -344,18 +347,22 @@ def test_grammars_of_older_servers():
     assert (found.reason, found.closure) == (Reason.SESSION_FUNCTION, NOTHING)
 
 
-class OneRule:
+class OneRule(Rules):
     """Rules that always say the same, and remember what they were asked."""
 
-    declared: ClassVar[dict[str, RuleModel]] = {}
+    __slots__ = ("asked", "said")
 
-    def __init__(self, cache=None, ttl=None, rule=""):
-        self.cache, self.ttl, self.rule = cache, ttl, rule
+    def __init__(self, cache=None, terms=None, rule=""):
+        super().__init__()
+        self.said = Verdict(cache, terms, rule)
         self.asked = []
 
-    def verdict(self, **question):
-        self.asked.append(question)
-        return self
+    def __len__(self):
+        return 1
+
+    def verdict(self, subject):
+        self.asked.append(subject)
+        return self.said
 
 
 def test_rules_decide_about_cacheable_reads_only():
@@ -363,27 +370,59 @@ def test_rules_decide_about_cacheable_reads_only():
     found = plan("select * from a join b using (id)", rules=off)
     assert (found.kind, found.reason, found.rule) == (Kind.BYPASS, Reason.RULE_OFF, "no a")
     assert off.asked == [
-        {
-            "database": "shop",
-            "role": "alice",
-            "relations": {"public.a", "public.b"},
-            "text": "select * from a join b using (id)",
-        }
+        Subject(
+            database="shop",
+            role="alice",
+            relations={"public.a", "public.b"},
+            text="select * from a join b using (id)",
+        )
     ]
     plan("select now()", rules=off)
     assert len(off.asked) == 1
     plan("select * from plain_view", rules=off)
-    assert off.asked[1]["relations"] == {"public.plain_view", "public.a"}
+    assert off.asked[1].relations == {"public.plain_view", "public.a"}
     plan("select * from part_1", rules=off)
-    assert off.asked[2]["relations"] == {"public.part_1", "public.parted"}
+    assert off.asked[2].relations == {"public.part_1", "public.parted"}
 
 
-def test_lifetimes_from_rules_and_hints():
-    """Hints beat rules."""
-    rule = OneRule(ttl=60.0, rule="short")
-    found = plan("select * from a", rules=rule)
-    assert (found.kind, found.ttl, found.rule) == (Kind.READ, 60.0, "short")
-    found = plan("/* howdah: ttl=5s */ select * from a", rules=rule)
-    assert (found.kind, found.ttl) == (Kind.READ, 5.0)
-    assert plan("/* howdah: ttl=250ms */ select * from a").ttl == 0.25
+def test_a_fingerprint_is_worked_out_where_a_rule_asks_for_it():
+    off = OneRule(cache=False, rule="no a")
+    off.fingerprints = True
+    plan("select * from a where id = 1", rules=off)
+    plan("/* t */ select * from a   where id = 2", rules=off)
+    expected = identity("select * from a where id = $1")
+    assert [one.fingerprint for one in off.asked] == [expected, expected]
+
+
+@pytest.mark.parametrize(
+    ("hint", "terms"),
+    [
+        ("", Terms(ttl=60.0, max_age=300.0, max_rows=10)),
+        ("ttl=5s", Terms(ttl=5.0, max_age=300.0, max_rows=10)),
+        ("ttl=none max_rows=20", Terms(ttl=inf, max_age=300.0, max_rows=20)),
+        ("max_age=7s", Terms(ttl=7.0, max_age=300.0, max_rows=10)),
+        ("max_age=10m", Terms(ttl=60.0, max_age=300.0, max_rows=10)),
+        ("max_age=10m ttl=5s", Terms(ttl=5.0, max_age=300.0, max_rows=10)),
+        ("max_age=3s ttl=5s", Terms(ttl=3.0, max_age=300.0, max_rows=10)),
+        ("on", Terms(ttl=60.0, max_age=300.0, max_rows=10)),
+        ("stale_while_revalidate=1s", Terms(60.0, 300.0, 1.0, 10)),
+        ("nonsense", Terms(ttl=60.0, max_age=300.0, max_rows=10)),
+    ],
+)
+def test_hints_beat_rules_word_by_word(hint, terms):
+    """But for how old an answer may be: a statement can only want less of it."""
+    rule = OneRule(terms=Terms(ttl=60.0, max_age=300.0, max_rows=10), rule="short")
+    found = plan(f"/* howdah: {hint} */ select * from a", rules=rule)
+    assert (found.kind, found.terms, found.rule) == (Kind.READ, terms, "short")
+    assert found.ignored == (("nonsense",) if hint == "nonsense" else ())
+
+
+def test_hints_without_rules():
+    assert plan("/* howdah: ttl=250ms */ select * from a").terms == Terms(ttl=0.25)
+    assert plan("/* howdah: max_age=1h */ select * from a").terms == Terms(ttl=3600.0)
+    assert plan("/* howdah: on */ select * from a").terms is None
+    off = OneRule(cache=False, rule="no")
+    assert plan("/* howdah: on */ select * from a", rules=off).kind is Kind.READ
+    assert plan("/* howdah: ttl=1s */ select * from a", rules=off).reason is Reason.RULE_OFF
+    rule = OneRule(cache=True, rule="yes")
     assert plan("/* howdah: off */ select * from a", rules=rule).reason is Reason.HINT_OFF
