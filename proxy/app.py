@@ -14,7 +14,8 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,15 +24,22 @@ import uvloop
 import watchfiles
 
 from proxy import tasks
+from proxy.admin.api import Api
+from proxy.admin.console import ConsoleSession
+from proxy.admin.house import ConfigSeen
+from proxy.admin.series import Series
 from proxy.catalog import loader
 from proxy.errors import ConfigError, HowdahError
+from proxy.house import Household
 from proxy.metrics import Metrics
-from proxy.net import cancel, http, listener, logs, tls
+from proxy.net import alarms, cancel, http, listener, logs, tls
 from proxy.net.catalogs import Catalogs, Loader
 from proxy.net.own import Login
+from proxy.net.statements import StatementLog
 from proxy.net.switchboard import Switchboard
 from proxy.net.upstream import Target
 from proxy.net.watch import ServerWatch
+from proxy.net.writers import OtherWriters
 from proxy.session.engine import Engine
 from proxy.settings import Settings
 
@@ -76,6 +84,7 @@ class Howdah:
         self.settings = settings
         self.addresses = Addresses()
         self._config_problem: str | None = None
+        self._config_loaded = time.time()
         upstream = settings.upstream
         # `allow` is plain first; a relay cannot come back after a refusal.
         mode = "disable" if upstream.sslmode == "allow" else upstream.sslmode
@@ -95,8 +104,16 @@ class Howdah:
             shell=self,
             shared_waiters=settings.shared_waiters if settings.shared_wait else 0,
             shared_wait=settings.shared_wait,
+            verify=settings.verify,
+            verify_quarantine=settings.verify_quarantine,
         )
+        self.engine.verification.alarm = alarms.mismatch
+        self.engine.remark = lambda text: _log.warning("%s", text)
         self.board = Switchboard(self.engine, target)
+        if settings.log_statements != "none":
+            self.board.statement_log = StatementLog(
+                hits=settings.log_statements == "all", values=settings.log_parameters
+            )
         if settings.tls_certificate is not None:
             self.board.server_tls = tls.server_context(settings.tls_certificate, settings.tls_key)
             self.board.certificate = tls.certificate_der(settings.tls_certificate)
@@ -106,7 +123,24 @@ class Howdah:
         )
         self.watch = ServerWatch(self.engine, self.board, login, settings.max_age)
         self.watch.other_pids = self.catalogs.pids
+        self.writers = OtherWriters(
+            self.engine, self.board, login, self.watch.own, settings.max_age
+        )
         self.metrics = Metrics(self.engine)
+        self.series = Series()
+        self.house = Household(
+            self.board,
+            self.watch,
+            self.catalogs,
+            settings=lambda: self.settings,
+            status=self.status,
+            config=self.config_seen,
+        )
+        if settings.console_database is not None:
+            self.board.console, self.board.console_database = (
+                self._console,
+                settings.console_database,
+            )
         self._servers: list[asyncio.AbstractServer] = []
         self._unix_path: Path | None = None
         self._http: uvicorn.Server | None = None
@@ -140,6 +174,42 @@ class Howdah:
         if client is not None:
             tasks.spawn(cancel.resend(self.board, client), f"cancel again {client.connection_id}")
 
+    # --- the console ----------------------------------------------------------
+
+    def _console(self, connection_id: int) -> ConsoleSession:
+        settings = self.settings
+        return ConsoleSession(
+            self.house,
+            self,
+            connection_id,
+            database=settings.console_database or "",
+            login=settings.upstream.dbname,
+            roles=settings.admin_roles,
+        )
+
+    def reload_now(self, done: Callable[[Sequence[str], str | None], None]) -> None:
+        """See `admin.prepared.Keeper`; likewise below."""
+
+        async def read() -> None:
+            remarks = await self.reload()
+            done(remarks, self._config_problem)
+
+        tasks.spawn(read(), "reload for the console")
+
+    def shut_down(self) -> None:
+        asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGTERM)
+
+    def note(self, text: str) -> None:
+        _log.info("%s", text)
+
+    async def _look_for_shadowed(self, name: str) -> None:
+        if await self.watch.has_database(name):
+            _log.warning(
+                "the server has a database %r, which the administration console hides: name the "
+                "console otherwise with the setting console_database",
+                name,
+            )
+
     # --- start ----------------------------------------------------------------
 
     async def start(self) -> None:
@@ -157,10 +227,16 @@ class Howdah:
             self._servers += await listener.serve(unix, self.board.accept_local)
             undo.pop_all()
         if web:
-            app = http.application(self._metrics_text, self.status)
+            api = Api(self.house, self.series)
+            app = http.application(self._metrics_text, self.status, api)
             self._http = http.make_server(app)
             self._tasks.append(tasks.spawn(self._http.serve(sockets=web), "http"))
+            self._tasks.append(tasks.spawn(self._sample(), "series"))
         self.watch.start()
+        self._tasks.append(tasks.spawn(self.writers.run(), "other writers"))
+        if self.settings.console_database is not None:
+            look = self._look_for_shadowed(self.settings.console_database)
+            self._tasks.append(tasks.spawn(look, "name of the console"))
         # Most clients want the database that the upstream URL names.
         self.engine.database(self.settings.upstream.dbname)
         if self.settings.config_path is not None:
@@ -241,13 +317,32 @@ class Howdah:
             contract=self.settings.contract,
             cache=self._cache_state(),
             problems=problems,
+            warnings=self.warnings(),
         )
+
+    def warnings(self) -> list[str]:
+        """What may weaken the promise; one sentence each."""
+        return self.writers.warnings()
+
+    def config_seen(self) -> ConfigSeen:
+        """The configuration file, for those who look."""
+        path = self.settings.config_path
+        return ConfigSeen(path, self._config_problem, self._config_loaded)
+
+    async def _sample(self) -> None:
+        """Keep the dashboard's plots up to date, whether somebody looks or not."""
+        while True:
+            clients, upstreams = len(self.board.clients), self.board.upstreams
+            self.series.sample(self.engine, time.time(), clients, upstreams)
+            await asyncio.sleep(self.series.step)
 
     def _cache_state(self) -> str:
         if self.watch.in_recovery:
             return "off: the upstream is in recovery"
         if self.engine.identity is None:
             return "off: the server is not identified yet"
+        if self.engine.pause is not None:
+            return "off: paused, until RESUME is said on the console"
         if not self.watch.gate_open:
             return "starting: waiting for transactions that were open before"
         return "on"
@@ -257,32 +352,47 @@ class Howdah:
         gauges.clients = len(self.board.clients)
         gauges.upstreams = self.board.upstreams
         gauges.contract = self.settings.contract
+        status = self.status()
+        gauges.ready = status.ready
+        gauges.caching = status.cache == "on"
+        gauges.problems = len(status.problems)
+        gauges.warnings = len(status.warnings)
+        gauges.config_loaded = self._config_loaded
         gauges.config_errors = int(self._config_problem is not None)
         return self.metrics.text()
 
     # --- reload ---------------------------------------------------------------
 
-    async def reload(self) -> None:
-        """Read the configuration again; a bad one changes nothing and says so everywhere."""
+    async def reload(self) -> list[str]:
+        """Read the configuration again; a bad one changes nothing and says so everywhere.
+
+        Returns:
+            Remarks on what it brought.
+        """
         read = self.settings.reload
         if read is None:
-            return
+            return ["there is nothing to read"]
         try:
             fresh = await asyncio.to_thread(read)
         except ConfigError as error:
             self._config_problem = f"configuration not reloaded: {error.message}"
             _log.error("configuration not reloaded, the old one stays: %s", error.message)
-            return
+            return []
         self._config_problem = None
+        self._config_loaded = time.time()
+        remarks = []
         changed = self.settings.changed(fresh)
         if changed:
-            _log.warning("needs a restart to take effect: %s", ", ".join(changed))
+            remarks.append(f"needs a restart to take effect: {', '.join(changed)}")
+            _log.warning("%s", remarks[0])
         if fresh.rules != self.settings.rules:
             self.settings = replace(self.settings, rules=fresh.rules)
             self.engine.set_rules(fresh.rules)
-            _log.info("configuration reloaded: new rules")
+            remarks.append("configuration reloaded: new rules")
         else:
-            _log.info("configuration reloaded: the rules are as before")
+            remarks.append("configuration reloaded: the rules are as before")
+        _log.info("%s", remarks[-1])
+        return remarks
 
     async def _follow_file(self) -> None:
         path = Path(os.path.abspath(str(self.settings.config_path)))

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from proxy import __version__
+from proxy import __version__, remote
 from proxy.errors import ConfigError, HowdahError
 from proxy.settings import BY_NAME, Settings, load
 
@@ -75,12 +75,17 @@ def serve(
     entry_limit: Annotated[str | None, _flag("entry_limit")] = None,
     shared_wait: Annotated[str | None, _flag("shared_wait")] = None,
     shared_waiters: Annotated[str | None, _flag("shared_waiters")] = None,
+    verify: Annotated[str | None, _flag("verify")] = None,
+    verify_quarantine: Annotated[str | None, _flag("verify_quarantine")] = None,
     admin_roles: Annotated[str | None, _flag("admin_roles")] = None,
+    console_database: Annotated[str | None, _flag("console_database")] = None,
     tls_certificate: Annotated[str | None, _flag("tls_certificate")] = None,
     tls_key: Annotated[str | None, _flag("tls_key")] = None,
     drain_timeout: Annotated[str | None, _flag("drain_timeout")] = None,
     log_level: Annotated[str | None, _flag("log_level")] = None,
     log_format: Annotated[str | None, _flag("log_format")] = None,
+    log_statements: Annotated[str | None, _flag("log_statements")] = None,
+    log_parameters: Annotated[str | None, _flag("log_parameters")] = None,
 ) -> None:
     """Serve clients until SIGTERM or Ctrl-C.
 
@@ -93,9 +98,23 @@ def serve(
 
 
 @app.command()
-def check(config: Config = None, upstream: UpstreamFlag = None) -> None:
+def check(
+    config: Config = None,
+    upstream: UpstreamFlag = None,
+    diff: Annotated[
+        bool,
+        typer.Option(
+            "--diff", help="Say instead what the file's rules would change for a running Howdah."
+        ),
+    ] = False,
+    http: Annotated[str | None, _flag("http")] = None,
+) -> None:
     """Check the configuration, connect, and say which contract holds."""
-    settings = load_settings({"config": config, "upstream": upstream})
+    settings = load_settings({"config": config, "upstream": upstream, "http": http})
+    if diff:
+        from proxy import rulediff
+
+        raise typer.Exit(rulediff.run(settings, str(settings.http or "none")))
     from proxy.check import run
 
     raise typer.Exit(run(settings))
@@ -198,6 +217,56 @@ def consistency(
     report = checker.run(options, checker.disaster_of(chaos_command))
     print(report.to_json() if as_json else report.to_text())
     raise typer.Exit(report.code)
+
+
+HttpFlag = Annotated[
+    str,
+    typer.Option("--http", metavar="ADDRESS", help="Where the running Howdah has its HTTP port."),
+]
+
+
+@app.command()
+def top(
+    http: HttpFlag = remote.DEFAULT,
+    interval: Annotated[
+        float, typer.Option("--interval", help="Seconds between looks.", min=0.2)
+    ] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="One picture as text.")] = False,
+) -> None:
+    """Show a running Howdah live; q leaves."""
+    from proxy.top import run
+
+    raise typer.Exit(run(http, interval=interval, once=once))
+
+
+@app.command()
+def advise(
+    http: HttpFlag = remote.DEFAULT,
+    limit: Annotated[int, typer.Option("--limit", help="The most valuable ones.", min=1)] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="The advice as JSON.")] = False,
+) -> None:
+    """Say what would have more answered from memory, by what a running Howdah has counted."""
+    from proxy.advise import run
+
+    raise typer.Exit(run(http, limit=limit, as_json=as_json))
+
+
+@app.command()
+def explain(
+    sql: Annotated[str, typer.Argument(help="One statement, as a client would send it.")],
+    http: HttpFlag = remote.DEFAULT,
+    database: Annotated[
+        str, typer.Option("--database", help="The default is the only one that is in use.")
+    ] = "",
+    role: Annotated[
+        str, typer.Option("--role", help="The default is that of the newest session.")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="The explanation as JSON.")] = False,
+) -> None:
+    """Say what a running Howdah would do with a statement, and why."""
+    from proxy.explain import run
+
+    raise typer.Exit(run(http, sql, database=database, role=role, as_json=as_json))
 
 
 def load_settings(flags: dict[str, str | None]) -> Settings:

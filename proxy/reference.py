@@ -1,7 +1,8 @@
 """The parts of the reference that follow from the code: `python -m proxy.reference`.
 
-What lives here: tables of settings, rule keys, metrics and reasons, and the JSON schema,
-as texts; and writing them to `config/`. A test compares them with the files.
+What lives here: tables of settings, rule keys, metrics, reasons, commands and views, and the
+JSON schema, as texts; and writing them to `config/` and `docs/`. A test compares them with
+the files.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from proxy.metrics import ALL
-from proxy.policy.rules import RuleModel
+from proxy.admin.commands import COMMANDS
+from proxy.admin.views import VIEWS
+from proxy.metrics import ALL, PROCESS
+from proxy.policy.rulefile import RuleModel
 from proxy.reasons import Reason
 from proxy.settings import OPTIONS, json_schema
 
@@ -20,7 +23,9 @@ _REASONS_HEAD = """\
 # Reasons
 
 Why a statement was not answered from memory. The reason is a label of
-`howdah_statements_total{outcome,reason}`; a hit has none. Made from the code by `make reference`.
+`howdah_statements_total{outcome,reason}`; a hit has none. `EXPLAIN CACHE` says it for a statement,
+`SHOW QUERIES` for those that were seen, `SHOW REASONS` how often. Made from the code by
+`make reference`.
 
 """
 
@@ -59,17 +64,30 @@ def metrics_table() -> str:
         (f"`{metric.name}`", ", ".join(f"`{label}`" for label in metric.labels), metric.help)
         for metric in ALL
     )
-    return _table(("Metric", "Labels", "Meaning"), rows)
+    process = ((f"`{name}`", "", meaning) for name, meaning in PROCESS.items())
+    return _table(("Metric", "Labels", "Meaning"), [*rows, *process])
+
+
+def labels_table() -> str:
+    """One row for each value of each label; those of `reason` are a page of their own."""
+    rows = (
+        (f"`{metric.name}`", f"`{label}`", f"`{value}`", meaning)
+        for metric in ALL
+        for label, values in metric.labels.items()
+        if label != "reason"
+        for value, meaning in (values or {}).items()
+    )
+    return _table(("Metric", "Label", "Value", "Meaning"), rows)
 
 
 def reasons_page() -> str:
     """config/REASONS.md."""
     rows = (
-        (f"`{reason.value}`", reason.meaning, reason.advice)
+        (f"`{reason.value}`", reason.meaning, reason.example, reason.advice)
         for reason in Reason
         if reason is not Reason.NONE
     )
-    return _REASONS_HEAD + _table(("Reason", "Meaning", "What to do"), rows)
+    return _REASONS_HEAD + _table(("Reason", "Meaning", "Example", "What to do"), rows)
 
 
 def schema_page() -> str:
@@ -77,11 +95,36 @@ def schema_page() -> str:
     return json.dumps(json_schema(), indent=2) + "\n"
 
 
+def commands_table() -> str:
+    """One row for each command of the console."""
+    rows = ((f"`{command.syntax}`", command.help) for command in COMMANDS)
+    return _table(("Command", "Meaning"), rows)
+
+
+def views_tables() -> str:
+    """For each view a heading and a table, with a row for each column."""
+    parts = []
+    for view in VIEWS.values():
+        rows = ((f"`{column.name}`", column.type, column.help) for column in view.columns)
+        table = _table(("Column", "Type", "Meaning"), rows)
+        parts.append(f"### SHOW {view.name.upper()}\n\n{view.help}\n\n{table}")
+    return "\n".join(parts)
+
+
 def with_tables(page: str) -> str:
-    """config/README.md with its tables brought up to date."""
-    tables = {"settings": settings_table(), "rules": rules_table(), "metrics": metrics_table()}
+    """A page with the tables that it has brought up to date."""
+    tables = {
+        "commands": commands_table(),
+        "views": views_tables(),
+        "settings": settings_table(),
+        "rules": rules_table(),
+        "metrics": metrics_table(),
+        "labels": labels_table(),
+    }
     for name, table in tables.items():
         before, begin, rest = page.partition(f"<!-- {name} -->\n")
+        if not begin:
+            continue
         _, end, after = rest.partition("<!-- end -->\n")
         page = f"{before}{begin}{table}{end}{after}"
     return page
@@ -89,9 +132,9 @@ def with_tables(page: str) -> str:
 
 def pages(config: Path) -> dict[Path, str]:
     """What each generated file of this directory should hold."""
-    readme = config / "README.md"
+    tables = (config / "README.md", config.parent / "docs" / "console.md")
     return {
-        readme: with_tables(readme.read_text(encoding="utf-8")),
+        **{path: with_tables(path.read_text(encoding="utf-8")) for path in tables},
         config / "REASONS.md": reasons_page(),
         config / "howdah.schema.json": schema_page(),
     }

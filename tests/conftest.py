@@ -7,4 +7,5 @@ pytest_plugins = [
     "tests.fix_middlebox",
     "tests.fix_scene",
     "tests.fix_mutation",
+    "tests.fix_browser",
 ]

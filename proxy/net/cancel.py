@@ -13,7 +13,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from proxy.errors import UpstreamError
-from proxy.net import upstream
+from proxy.net import logs, upstream
 from proxy.wire.startup import CANCEL_CODE, CancelRequest
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ async def relay(board: Switchboard, request: CancelRequest) -> None:
             # What it was meant for has not been PostgreSQL's.
             return
         client.session.cancelled = True
-    await _send(board, request.raw, _address(client))
+    await _send(board, request.raw, client)
 
 
 async def resend(board: Switchboard, client: Client) -> None:
@@ -47,7 +47,7 @@ async def resend(board: Switchboard, client: Client) -> None:
     if session is not None and session.cancel_key is not None:
         key = session.cancel_key
         packet = struct.pack("!ii", 8 + len(key), CANCEL_CODE) + key
-        await _send(board, packet, _address(client))
+        await _send(board, packet, client)
 
 
 def _address(client: Client | None) -> tuple[str, int] | None:
@@ -57,17 +57,20 @@ def _address(client: Client | None) -> tuple[str, int] | None:
     return client.upstream.address
 
 
-async def _send(board: Switchboard, packet: bytes, address: tuple[str, int] | None) -> None:
+async def _send(board: Switchboard, packet: bytes, client: Client | None) -> None:
+    log: logging.Logger | logs.ConnectionLog = _log if client is None else client.log
+    where = {"direction": logs.UPSTREAM_OUT}
     try:
-        link = await upstream.connect(board.target, board.traffic, address=address)
+        link = await upstream.connect(board.target, board.traffic, address=_address(client))
     except UpstreamError as error:
-        _log.warning("cancel request not relayed: %s", error.message)
+        log.warning("cancel request not relayed: %s", error.message, extra=where)
         return
     link.transport.write(packet)
     try:
         async with asyncio.timeout(_PATIENCE):
             await link.ended
     except TimeoutError:
-        _log.warning("the server did not close a cancel connection within %g s", _PATIENCE)
+        text = "the server did not close a cancel connection within %g s"
+        log.warning(text, _PATIENCE, extra=where)
     finally:
         link.transport.abort()

@@ -192,6 +192,10 @@ class Catalogs:
             keeper = known[0]
         keeper.reload(done)
 
+    def connections(self) -> list[OwnConnection]:
+        """Howdah's own connections, one for each database; not all of them are open."""
+        return [keeper.own for keeper, _ in self._keepers.values()]
+
     def pids(self) -> set[int]:
         """The backends of Howdah's own connections."""
         pids = (keeper.own.pid for keeper, _ in self._keepers.values())

@@ -17,6 +17,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from proxy import tasks
+from proxy.admin.console import ConsoleSession
 from proxy.errors import HowdahError, ProtocolError, StartupError, UpstreamError
 from proxy.net import cancel, logs, tls, upstream
 from proxy.net.flow import Hold, Outlet, Valve
@@ -27,6 +28,12 @@ from proxy.wire import messages, startup
 
 if TYPE_CHECKING:
     from proxy.net.switchboard import Switchboard
+
+
+# Directions of lines of the log.
+_FROM_CLIENT = {"direction": logs.CLIENT_IN}
+_FROM_SERVER = {"direction": logs.UPSTREAM_IN}
+_TO_SERVER = {"direction": logs.UPSTREAM_OUT}
 
 
 class Phase(enum.Enum):
@@ -51,6 +58,8 @@ class Client(asyncio.Protocol):
         # For the life of the connection.
         self.connection_id = board.next_id()
         self.log = logs.connection_log(self.connection_id)
+        self.address = ""
+        self.connected_at = monotonic()
         self._board = board
         self._traffic = board.traffic
         self._statistics = board.engine.statistics
@@ -63,8 +72,8 @@ class Client(asyncio.Protocol):
         self._refused_tls = False
         self._timer: asyncio.TimerHandle | None = None
         # The session; `_straight` is the same once its bytes need no guard any more.
-        self.session: Session | None = None
-        self._straight: Session | None = None
+        self.session: Session | ConsoleSession | None = None
+        self._straight: Session | ConsoleSession | None = None
         self._guard: ScramGuard | None = None
         self._waiting: asyncio.TimerHandle | None = None  # runs while a request is held
         self.upstream: upstream.Upstream | None = None
@@ -80,11 +89,12 @@ class Client(asyncio.Protocol):
         self.valve = Valve(self.transport)
         self.outlet = Outlet(self.transport)
         self._here = True
+        self.address = _peer(transport)
         upstream.set_options(transport)
         self._board.clients.add(self)
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._board.login_timeout, self._too_late)
-        self.log.debug("client connected from %s", _peer(transport))
+        self.log.debug("client connected from %s", self.address, extra=_FROM_CLIENT)
         if self._board.draining:
             self.refuse(self._board.shutting_down())
 
@@ -131,7 +141,7 @@ class Client(asyncio.Protocol):
         self.outlet.drop()
         self._stop_timer()
         if exc is not None:
-            self.log.debug("client connection lost: %s", exc)
+            self.log.debug("client connection lost: %s", exc, extra=_FROM_CLIENT)
         if self.phase is Phase.LIVE:
             if self.upstream is not None:
                 self.upstream.valve.release(Hold.PEER_SLOW)
@@ -160,7 +170,7 @@ class Client(asyncio.Protocol):
             try:
                 data = self._guard.from_client(data)
             except HowdahError as error:
-                self.log.warning("%s", error.message)
+                self.log.warning("%s", error.message, extra=_FROM_CLIENT)
                 self.end(error)
                 return
             if data:
@@ -173,14 +183,16 @@ class Client(asyncio.Protocol):
             try:
                 self._read_startup()
             except ProtocolError as error:
-                self.log.warning("bad startup: %s", error.message)
+                self.log.warning("bad startup: %s", error.message, extra=_FROM_CLIENT)
                 self.refuse(error)
 
     def _read_startup(self) -> None:
         while self.phase is Phase.STARTUP:
             if self._buffer and self._buffer[0] == startup.TLS_HANDSHAKE:
                 # An error message would not be understood: the peer expects TLS.
-                self.log.warning("direct TLS is not supported: use sslnegotiation=postgres")
+                self.log.warning(
+                    "direct TLS is not supported: use sslnegotiation=postgres", extra=_FROM_CLIENT
+                )
                 self._close()
                 return
             length = startup.packet_length(self._buffer)
@@ -237,7 +249,7 @@ class Client(asyncio.Protocol):
         try:
             transport = await loop.start_tls(self.transport, self, context, server_side=True)
         except OSError as error:
-            self.log.warning("%s", tls.handshake_problem(error))
+            self.log.warning("%s", tls.handshake_problem(error), extra=_FROM_CLIENT)
             self.transport.abort()
             self._here = False
             self._stop_timer()
@@ -261,11 +273,16 @@ class Client(asyncio.Protocol):
     # --- reaching PostgreSQL --------------------------------------------------
 
     async def _open(self, packet: startup.StartupPacket) -> None:
+        board = self._board
+        console = packet.logical and packet.database == board.console_database
+        if console and packet.replication:
+            self.refuse(StartupError("the administration console has nothing to replicate"))
+            return
         try:
             link = await upstream.connect(self._board.target, self._traffic)
         except UpstreamError as error:
             self._board.reached(False)
-            self.log.warning("%s", error.message)
+            self.log.warning("%s", error.message, extra=_TO_SERVER)
             self.refuse(error)
             return
         self._board.reached(True)
@@ -274,20 +291,31 @@ class Client(asyncio.Protocol):
             self.refuse(self._board.shutting_down())
             return
         self.upstream = link
-        self._board.upstreams += 1
-        link.transport.write(packet.raw)
-        self._traffic["upstream_out"] += len(packet.raw)
-        self.log.debug("user %r, database %r", packet.user, packet.database)
-        self._go_live(packet, link)
+        board.upstreams += 1
+        self.log.debug("user %r, database %r", packet.user, packet.database, extra=_FROM_CLIENT)
+        opening = packet.raw
+        if console and board.console is not None:
+            desk = self.session = board.console(self.connection_id)
+            desk.summon = self.flush
+            opening = desk.start(packet, monotonic())
+        else:
+            self._start_session(packet)
+        link.transport.write(opening)
+        self._traffic["upstream_out"] += len(opening)
+        self._go_live(link)
 
-    def _go_live(self, packet: startup.StartupPacket, link: upstream.Upstream) -> None:
-        session = Session(self._board.engine, self.connection_id)
-        self.session = session
+    def _start_session(self, packet: startup.StartupPacket) -> None:
+        session = self.session = Session(self._board.engine, self.connection_id)
+        session.summon = self._summoned
+        session.soon = self._soon
+        if self._board.statement_log is not None:
+            self._board.statement_log.listen(session, self.log)
+        session.start(packet, monotonic())
+
+    def _go_live(self, link: upstream.Upstream) -> None:
         self.phase = Phase.LIVE
         if link.secure and not self._board.same_certificate(link.transport):
             self._guard = ScramGuard(client_tls=self._secure)
-        session.summon = self._summoned
-        session.start(packet, monotonic())
         if self._guard is None:
             self._go_straight()
         link.attach(self)
@@ -347,6 +375,21 @@ class Client(asyncio.Protocol):
     def _summoned(self) -> None:
         asyncio.get_running_loop().call_soon(self.end_waiting)
 
+    def _soon(self) -> None:
+        asyncio.get_running_loop().call_soon(self._check)
+
+    def _check(self) -> None:
+        """Have the session ask PostgreSQL about hits that are to be verified."""
+        session = self._straight
+        if not isinstance(session, Session):
+            return
+        try:
+            session.check(monotonic())
+        except Exception as error:
+            self.failed(error)
+            return
+        self.flush()
+
     def end_waiting(self, late: bool = False) -> None:
         """Have the request that is held, if there is one, answered or forwarded now.
 
@@ -354,7 +397,7 @@ class Client(asyncio.Protocol):
             late: it has waited as long as it may.
         """
         session = self.session
-        if session is None or session.held is None:
+        if not isinstance(session, Session) or session.held is None:
             return
         self._stop_waiting()
         try:
@@ -367,6 +410,9 @@ class Client(asyncio.Protocol):
     def cancel_waiting(self) -> bool:
         """The client cancels its request: True where that was still held here."""
         session = self.session
+        if isinstance(session, ConsoleSession):
+            # What it does is done at once, or cannot be taken back.
+            return True
         if session is None or session.held is None:
             return False
         self._stop_waiting()
@@ -399,10 +445,10 @@ class Client(asyncio.Protocol):
         if session.close_client or session.close_server:
             self._obey(session)
 
-    def _obey(self, session: Session) -> None:
+    def _obey(self, session: Session | ConsoleSession) -> None:
         if session.close_server and self.upstream is not None:
             self.upstream.transport.close()
-        if session.close_client or self.upstream is None:
+        if session.close_client or (self.upstream is None and isinstance(session, Session)):
             self._close()
 
     def _lost(self) -> None:
@@ -428,14 +474,16 @@ class Client(asyncio.Protocol):
         self._board.upstreams -= 1
         session = self.session
         if session is not None:
-            self.log.debug("upstream connection closed", extra={"direction": logs.UPSTREAM_IN})
+            self.log.debug("upstream connection closed", extra=_FROM_SERVER)
             try:
                 session.server_lost(monotonic())
             except Exception as error:
                 self.failed(error)
                 return
             self.flush()
-        self._close()
+        if session is None or session.close_client or isinstance(session, Session):
+            # A console goes on without it.
+            self._close()
         self._forget_if_over()
 
     def upstream_slow(self, slow: bool) -> None:
@@ -487,7 +535,9 @@ class Client(asyncio.Protocol):
         else:
             self.log.error("defect in the session: %r", error, exc_info=error)
             reason = HowdahError("internal error of the proxy; its log says more")
-            self._board.defect()
+            if not isinstance(self.session, ConsoleSession):
+                # A console shows answers; it makes none.
+                self._board.defect()
         session, self._straight = self.session, None
         if session is not None:
             try:
@@ -502,7 +552,9 @@ class Client(asyncio.Protocol):
         self.refuse(reason)
 
     def _too_late(self) -> None:
-        self.log.warning("no startup message within %g s", self._board.login_timeout)
+        self.log.warning(
+            "no startup message within %g s", self._board.login_timeout, extra=_FROM_CLIENT
+        )
         if self.phase is Phase.ENCRYPTING:
             self.transport.abort()
         else:

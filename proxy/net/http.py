@@ -1,41 +1,26 @@
-"""HTTP: /metrics, /healthz, /readyz and a page with links, in the same event loop.
+"""HTTP in the same event loop: /metrics, /healthz, /readyz, the API, the dashboard.
 
 What lives here: routes and the server. What must not: what healthy means; `proxy.app`
-says so through `Status`.
+says so through `Status`; and what the API answers, see `admin.api`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import html
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from proxy.admin.api import Answer, Api
+from proxy.admin.house import Status as Status
 from proxy.metrics import CONTENT_TYPE
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """What /readyz says.
-
-    Attributes:
-        ready: clients are served: the upstream was reached the last time.
-        contract: the freshness contract that holds.
-        cache: `on`, or why nothing is answered from memory yet.
-        problems: one sentence each, empty when all is well.
-    """
-
-    ready: bool
-    contract: str
-    cache: str
-    problems: list[str] = field(default_factory=list)
+from proxy.net import pages
 
 
 class _Server(uvicorn.Server):
@@ -46,18 +31,21 @@ class _Server(uvicorn.Server):
         yield
 
 
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Howdah</title>
-<h1>Howdah</h1>
-<p>{state}</p>
-<ul><li><a href="/metrics">/metrics</a> for Prometheus</li>
-<li><a href="/healthz">/healthz</a>: the process runs</li>
-<li><a href="/readyz">/readyz</a>: clients are served</li></ul>
-"""
+# Bytes of a request's body. Statements are short.
+_BODY_LIMIT = 1 << 20
+# What the API tells is about now, and may be about statements that others should not see.
+_HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
 
-def application(metrics: Callable[[], bytes], status: Callable[[], Status]) -> Starlette:
-    """The routes over two functions: the metrics' text and the present status."""
+def application(
+    metrics: Callable[[], bytes], status: Callable[[], Status], api: Api | None = None
+) -> Starlette:
+    """The routes.
+
+    Args:
+        metrics: the metrics' text. status: the present one.
+        api: what /api answers; None for none.
+    """
 
     async def show_metrics(_: Request) -> Response:
         return Response(metrics(), headers={"content-type": CONTENT_TYPE})
@@ -69,20 +57,34 @@ def application(metrics: Callable[[], bytes], status: Callable[[], Status]) -> S
         now = status()
         return JSONResponse(asdict(now), status_code=200 if now.ready else 503)
 
-    async def index(_: Request) -> Response:
-        now = status()
-        state = "ready" if now.ready else "not ready"
-        words = [state, f"contract {now.contract}", f"cache {now.cache}", *now.problems]
-        return HTMLResponse(_PAGE.format(state=html.escape("; ".join(words))))
+    routes = [
+        Route("/metrics", show_metrics),
+        Route("/healthz", healthz),
+        Route("/readyz", readyz),
+        *pages.routes(),
+    ]
+    if api is not None:
+        routes.append(_api(api))
+    return Starlette(routes=routes)
 
-    return Starlette(
-        routes=[
-            Route("/", index),
-            Route("/metrics", show_metrics),
-            Route("/healthz", healthz),
-            Route("/readyz", readyz),
-        ]
-    )
+
+def _api(api: Api) -> Route:
+    async def answer(request: Request) -> Response:
+        path = request.path_params["path"]
+        if request.method == "POST":
+            body = b""
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > _BODY_LIMIT:
+                    return _json(Answer(413, {"error": "the body is too long"}))
+            return _json(api.post(path, body))
+        return _json(api.get(path, request.query_params))
+
+    return Route("/api/{path:path}", answer, methods=["GET", "POST"])
+
+
+def _json(answer: Answer) -> Response:
+    return JSONResponse(answer.document, status_code=answer.status, headers=_HEADERS)
 
 
 def make_server(app: Any) -> uvicorn.Server:

@@ -1,6 +1,7 @@
 """Log lines as text or JSON, with connection id and direction where they apply.
 
-What must never be in one: passwords, authentication messages, parameter values.
+What must never be in one: passwords, authentication messages; and parameter values unless
+the operator asks for them (`log_parameters`, see `net.statements`).
 """
 
 from __future__ import annotations
@@ -36,6 +37,11 @@ def connection_log(connection_id: int) -> ConnectionLog:
     return ConnectionLog(logging.getLogger("howdah.net"), {"connection": connection_id})
 
 
+# A line break that a client sent does not make a line of the log.
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
+_CONTROL |= {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
+
+
 class TextFormatter(logging.Formatter):
     """`2026-01-31 12:00:00.123 INFO [7 C>] message`"""
 
@@ -43,7 +49,7 @@ class TextFormatter(logging.Formatter):
         """One line, the traceback of a defect below it."""
         stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
         line = f"{stamp}.{int(record.msecs):03d} {record.levelname} {_where(record)}"
-        line += record.getMessage()
+        line += record.getMessage().translate(_CONTROL)
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         return line

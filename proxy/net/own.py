@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import asyncpg
@@ -43,12 +43,33 @@ class Unreachable(Exception):
     """The work was not done, for a reason that may pass; one sentence."""
 
 
+class Pids:
+    """The backends of Howdah's own connections.
+
+    Attributes:
+        open: of those that are connected.
+        left: of those that were; `net.writers` forgets them when they are seen to be gone.
+        connecting: connections that are being made, whose backends are not known yet.
+    """
+
+    def __init__(self) -> None:
+        self.open: set[int] = set()
+        self.left: set[int] = set()
+        self.connecting = 0
+
+    @property
+    def all(self) -> set[int]:
+        """All that are known."""
+        return self.open | self.left
+
+
 @dataclass(frozen=True, slots=True)
 class Login:
-    """How Howdah's own role logs in."""
+    """How Howdah's own role logs in, and which backends it has."""
 
     upstream: Upstream
     target: Target
+    pids: Pids = field(default_factory=Pids, compare=False)
 
     async def connect(self, database: str) -> Any:
         """A new asyncpg connection; raises what asyncpg raises."""
@@ -80,7 +101,13 @@ class OwnConnection:
         self._login = login
         self._lock = asyncio.Lock()
         self._connection: Any = None
+        self._backend: int | None = None
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def role(self) -> str:
+        """Who it is."""
+        return self._login.upstream.user
 
     @property
     def pid(self) -> int | None:
@@ -106,7 +133,7 @@ class OwnConnection:
                 self.drop()
             try:
                 if self._connection is None or self._connection.is_closed():
-                    self._connection = await self._login.connect(self.database)
+                    self._connection = await self._connect()
                 result = await asyncio.wait_for(work(self._connection), WORK_TIMEOUT)
             except asyncpg.PostgresError as error:
                 self.drop()
@@ -130,9 +157,29 @@ class OwnConnection:
             self._timer = loop.call_later(LINGER, self.drop)
             return result
 
+    async def _connect(self) -> Any:
+        pids = self._login.pids
+        self._left()
+        pids.connecting += 1
+        try:
+            connection = await self._login.connect(self.database)
+        finally:
+            pids.connecting -= 1
+        self._backend = int(connection.get_server_pid())
+        pids.open.add(self._backend)
+        return connection
+
+    def _left(self) -> None:
+        """The backend, if there was one, is on its way out."""
+        pid, self._backend = self._backend, None
+        if pid is not None:
+            self._login.pids.open.discard(pid)
+            self._login.pids.left.add(pid)
+
     def drop(self) -> None:
         """Close the connection now; the next work makes another."""
         self._stop_timer()
+        self._left()
         connection, self._connection = self._connection, None
         if connection is not None:
             # A polite close would wait for the server; the socket's end says the same.

@@ -15,14 +15,21 @@ from typing import TYPE_CHECKING
 from proxy.errors import HowdahError
 from proxy.net.client import Client
 from proxy.net.upstream import Target
+from proxy.session.core import Session
 
 if TYPE_CHECKING:
-    from proxy.session.core import Session
+    from collections.abc import Callable
+
+    from proxy.admin.console import ConsoleSession
+    from proxy.net.statements import StatementLog
     from proxy.session.engine import Engine
 
 # Seconds a client has for its StartupMessage, TLS included; PostgreSQL's
 # authentication_timeout counts from there.
 LOGIN_TIMEOUT = 60.0
+
+# Backends that are remembered when their sessions are over, until it is seen that they are gone.
+LEFT_LIMIT = 10_000
 
 
 class Switchboard:
@@ -35,6 +42,12 @@ class Switchboard:
         certificate: DER of the certificate that clients see; None without TLS.
         upstream_up: whether the upstream was reached the last time; None before the first.
         draining: new clients are turned away.
+        console: makes the session of a client that asks for the console; None where it is off.
+        console_database: the name that it has.
+        statement_log: hears what sessions run; None where nobody wants to know.
+        left: backends of sessions that are over; `net.writers` forgets those that are gone.
+        nameless: sessions that have ended before their backend became known, and when (loop
+            time, s); the last ones of many.
     """
 
     def __init__(
@@ -56,6 +69,11 @@ class Switchboard:
         self.upstreams = 0
         self.upstream_up: bool | None = None
         self.draining = False
+        self.console: Callable[[int], ConsoleSession] | None = None
+        self.console_database: str | None = None
+        self.statement_log: StatementLog | None = None
+        self.left: set[int] = set()
+        self.nameless: dict[int, float] = {}
         self._last_id = 0
         self._empty = asyncio.Event()
 
@@ -89,12 +107,21 @@ class Switchboard:
 
     def databases(self) -> set[str]:
         """Names of the databases that sessions are in."""
-        return {c.session.database for c in self.clients if c.session is not None}
+        sessions = (client.session for client in self.clients)
+        return {one.database for one in sessions if isinstance(one, Session)}
 
     def backend_pids(self) -> set[int]:
         """The backends of the sessions, as their BackendKeyData say."""
         pids = (c.session.backend_pid for c in self.clients if c.session is not None)
         return {pid for pid in pids if pid is not None}
+
+    def unidentified(self) -> set[int]:
+        """The ids of connections with a backend whose pid is not known yet."""
+        return {
+            c.connection_id
+            for c in self.clients
+            if c.upstream is not None and (c.session is None or c.session.backend_pid is None)
+        }
 
     def same_certificate(self, transport: asyncio.BaseTransport) -> bool:
         """Whether clients see the certificate that PostgreSQL presents on `transport`."""
@@ -110,6 +137,14 @@ class Switchboard:
     def gone(self, client: Client) -> None:
         """A connection is wholly over."""
         self.clients.discard(client)
+        if client.session is not None:
+            pid = client.session.backend_pid
+            if pid is not None and len(self.left) < LEFT_LIMIT:
+                self.left.add(pid)
+            else:
+                self.nameless[client.connection_id] = asyncio.get_running_loop().time()
+                if len(self.nameless) > LEFT_LIMIT:
+                    del self.nameless[next(iter(self.nameless))]
         if not self.clients:
             self._empty.set()
 

@@ -41,6 +41,10 @@ _ALIVE_SQL = f"""SELECT {IDENTITY_COLUMNS},
  ARRAY(SELECT pid FROM pg_catalog.pg_stat_activity
  WHERE pid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.int4[]))"""
 
+_DATABASE_SQL = (
+    "SELECT 1 FROM pg_catalog.pg_database WHERE datname::pg_catalog.text OPERATOR(pg_catalog.=) $1"
+)
+
 # Whoever is in a database may have a transaction of an earlier Howdah open. Backends
 # whose type may be read and is not a client's (autovacuum, apply workers) are not it.
 _BACKENDS_SQL = """SELECT pid, backend_start::pg_catalog.text, state
@@ -125,6 +129,15 @@ class ServerWatch:
         self.up = True
         self._board.reached(True)
         return rows
+
+    async def has_database(self, name: str) -> bool:
+        """Whether the server has a database of that name; waits until it can be asked."""
+        backoff = Backoff(0.05, 5.0)
+        while True:
+            try:
+                return bool(await self._ask(_DATABASE_SQL, name))
+            except (Refused, Unreachable):
+                await asyncio.sleep(backoff.pause())
 
     # --- identity (F8) --------------------------------------------------------
 

@@ -84,11 +84,26 @@ def error_response(
         fields.append(("D", detail))
     if hint:
         fields.append(("H", hint))
+    return message(b"E", _fields(fields))
+
+
+def notice_response(text: str) -> bytes:
+    """A NoticeResponse of severity NOTICE."""
+    fields = [("S", "NOTICE"), ("V", "NOTICE"), ("C", "00000"), ("M", text)]
+    return message(b"N", _fields(fields))
+
+
+def _fields(fields: list[tuple[str, str]]) -> bytes:
     body = b"".join(
         code.encode() + value.replace("\x00", "").encode("utf-8", "surrogateescape") + b"\x00"
         for code, value in fields
     )
-    return message(b"E", body + b"\x00")
+    return body + b"\x00"
+
+
+def parameter_status(name: str, value: str) -> bytes:
+    """ParameterStatus of one setting."""
+    return message(b"S", f"{name}\x00{value}\x00".encode("utf-8", "surrogateescape"))
 
 
 def fields(payload: bytes) -> dict[str, str]:

@@ -89,6 +89,15 @@ def packet_length(buffer: bytes | bytearray) -> int | None:
     return length
 
 
+def encode_startup(major: int, minor: int, parameters: dict[str, str]) -> bytes:
+    """A StartupMessage."""
+    body = struct.pack("!i", (major << 16) | minor)
+    for name, value in parameters.items():
+        body += f"{name}\x00{value}\x00".encode("utf-8", "surrogateescape")
+    body += b"\x00"
+    return struct.pack("!i", len(body) + 4) + body
+
+
 def decode_startup(packet: bytes) -> StartupPacket | SSLRequest | GSSENCRequest | CancelRequest:
     """Decode one whole packet, length word included.
 
