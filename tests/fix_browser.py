@@ -132,6 +132,11 @@ class Browser:
         preferred = {"name": "prefers-color-scheme", "value": "dark" if on else "light"}
         self.call("Emulation.setEmulatedMedia", features=[preferred])
 
+    def forgive(self, fragment: str) -> None:
+        """Forget problems that contain this: the test has brought them about."""
+        self.run("1")  # what has happened so far is told by now
+        self.problems = [each for each in self.problems if fragment not in each]
+
     def offline(self, on: bool) -> None:
         """Cut the network."""
         self.call(

@@ -141,9 +141,9 @@ class Verification:
     def wrong(self, entry: Entry, finding: Finding) -> None:
         """An answer from memory was wrong: it goes, and so does what may be wrong like it."""
         engine = self._engine
-        shape = entry.shape
-        if shape is not None and self.quarantines:
-            shape.quarantined = True
+        if finding.quarantined:
+            # Not that of the entry: the registry may have forgotten it and begun anew.
+            engine.shapes.of(finding.database, text_of(entry.key)).quarantined = True
             engine.forget_plans()
             # Others of the shape read the same tables. Nor may one be stored that is just
             # being recorded: its counters move.
@@ -333,7 +333,7 @@ class Verifying(Touched):
             parameters=digest.hexdigest(),
             age=self.now - entry.filled,
             words=difference.words,
-            quarantined=shape is not None and self.engine.verification.quarantines,
+            quarantined=self.engine.verification.quarantines,
         )
 
     def stood(self, head: Pending) -> bool:

@@ -175,6 +175,22 @@ def test_a_mistake_is_told_of_evicted_and_quarantined() -> None:
     serve(player, READ, "b")
 
 
+def test_a_shape_that_was_forgotten_meanwhile_is_quarantined_all_the_same() -> None:
+    made, player = watching()
+    made.shapes.limit = 1
+    learn(player, "SELECT x FROM u", "d")  # lets the other one go
+    assert made.shapes.get("shop", next(iter(made.store)).shape.id) is None  # type: ignore[union-attr]
+    serve(player, READ, "a")
+    player.turn()
+    player.clear()
+    player.server(told("b"))
+    assert [shape.text for shape in made.verification.quarantined] == [
+        "SELECT x FROM t WHERE id = $1"
+    ]
+    learn(player, READ, "b")
+    assert made.statistics.statements["bypass", "quarantined"] == 1
+
+
 def test_without_quarantine_only_the_answer_goes() -> None:
     made, player = watching(quarantine=False)
     learn(player, "SELECT x FROM t WHERE id = 2", "c")

@@ -92,6 +92,7 @@ export class Table {
     const column = this.options.columns.find((each) => each.name === this.sort.name);
     const sorted = column === undefined ? rows : [...rows].sort((a, b) => this.compare(column, a, b));
     const seen = new Set();
+    const focused = document.activeElement;
     let last = null;
     for (const row of sorted) {
       const key = this.options.key(row);
@@ -107,6 +108,10 @@ export class Table {
       kept.line.remove();
       kept.under?.remove();
       this.lines.delete(key);
+    }
+    // A line that has moved has lost it.
+    if (focused !== document.activeElement && this.body.contains(focused)) {
+      focused.focus({ preventScroll: true });
     }
     this.table.hidden = sorted.length === 0;
     this.holder.firstElementChild.hidden = sorted.length < 2;
