@@ -189,6 +189,7 @@ def chromium() -> Iterator[str]:
                 lambda: re.search(r"listening on ws://([^/\s]+)", log.read_text(errors="replace")),
                 what="chromium's DevTools",
             )
+            assert found is not None
             yield found[1]
         finally:
             process.terminate()

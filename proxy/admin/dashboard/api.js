@@ -26,7 +26,9 @@ export async function show(view, clauses = {}) {
   const query = new URLSearchParams(clauses).toString();
   const document = await ask(`/api/show/${view}${query ? `?${query}` : ""}`);
   const names = document.columns.map((column) => column.name);
-  return document.rows.map((values) => Object.fromEntries(names.map((name, at) => [name, values[at]])));
+  return document.rows.map((values) =>
+    Object.fromEntries(names.map((name, at) => [name, values[at]])),
+  );
 }
 
 export const explain = (question) =>

@@ -65,7 +65,9 @@ function lost(error) {
   if (!network) console.error(error);
   document.body.classList.add("lost");
   const since = answered === null ? "" : ` since ${clock(answered)}`;
-  const what = network ? `Howdah does not answer${since}` : `Howdah's answer was not understood (${error.message})`;
+  const what = network
+    ? `Howdah does not answer${since}`
+    : `Howdah's answer was not understood (${error.message})`;
   notice("lost", `${what}; asking again.`, "bad");
 }
 
@@ -90,25 +92,36 @@ function notice(name, text, kind) {
 function head(state) {
   const fences = state.fences ?? [];
   const oldest = Math.max(0, ...fences.map((fence) => fence.age_seconds ?? 0));
-  const bound = state.max_age === null || state.max_age === undefined
-    ? "never seen: nobody may write past Howdah"
-    : `seen within ${age(state.max_age)}`;
+  const bound =
+    state.max_age === null || state.max_age === undefined
+      ? "never seen: nobody may write past Howdah"
+      : `seen within ${age(state.max_age)}`;
   const items = [
     [state.ready ? "good" : "bad", state.ready ? "Ready" : "Not ready", null],
     ["", "Contract", state.contract],
     ["", "Writes past Howdah", bound],
     ["", "Oldest answer", state.entries ? age(state.staleness) : "none"],
     [state.cache === "on" ? "" : "warn", "Cache", state.cache],
-    ["", "Fences", fences.length ? `${state.fences_up ?? fences.length}, for ${duration(oldest)}` : "none up"],
+    [
+      "",
+      "Fences",
+      fences.length ? `${state.fences_up ?? fences.length}, for ${duration(oldest)}` : "none up",
+    ],
     ["", "Up", age(state.uptime)],
   ];
   if (state.verify?.share > 0) {
     const wrong = state.verify.results?.mismatch ?? 0;
-    items.push([wrong ? "bad" : "", "Verify", wrong ? `${exact(wrong)} mismatches` : "no mismatch"]);
+    items.push([
+      wrong ? "bad" : "",
+      "Verify",
+      wrong ? `${exact(wrong)} mismatches` : "no mismatch",
+    ]);
   }
   const standing = byId("standing");
   if (standing.childElementCount !== items.length) {
-    standing.replaceChildren(...items.map(() => make("span", {}, make("i"), make("em"), " ", make("b"))));
+    standing.replaceChildren(
+      ...items.map(() => make("span", {}, make("i"), make("em"), " ", make("b"))),
+    );
   }
   items.forEach(([kind, label, value], at) => {
     const item = standing.children[at];
@@ -121,10 +134,14 @@ function head(state) {
     ...(state.warnings ?? []).map((text) => [text, "warn"]),
   ];
   for (const name of [...notices.keys()]) {
-    if (name.startsWith("told ") && !told.some(([text]) => `told ${text}` === name)) notice(name, null);
+    if (name.startsWith("told ") && !told.some(([text]) => `told ${text}` === name))
+      notice(name, null);
   }
   for (const [text, kind] of told) notice(`told ${text}`, text, kind);
-  put(byId("version"), `Howdah ${state.version}, cache ${bytes(state.cache_bytes)} of ${bytes(state.capacity)}`);
+  put(
+    byId("version"),
+    `Howdah ${state.version}, cache ${bytes(state.cache_bytes)} of ${bytes(state.capacity)}`,
+  );
 }
 
 function theme() {

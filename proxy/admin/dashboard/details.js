@@ -1,15 +1,38 @@
 // The sections of tables, connections and setup: views of Howdah as sortable tables.
 
 import * as api from "./api.js";
-import { age, clock, count, duration, exact, make, NONE, percent, put, rate, sentence, words } from "./format.js";
+import {
+  age,
+  clock,
+  count,
+  duration,
+  exact,
+  make,
+  NONE,
+  percent,
+  put,
+  rate,
+  sentence,
+  words,
+} from "./format.js";
 import { bars, Table } from "./tables.js";
 
 const byId = (id) => document.getElementById(id);
 
 /** Columns in short: `text(name, label)`, `number(name, label, show)`. */
-const text = (name, label, more = {}) => ({ name, label, show: (row) => row[name] || NONE, ...more });
-const number = (name, label, show = exact, more = {}) =>
-  ({ name, label, number: true, show: (row) => show(row[name]), ...more });
+const text = (name, label, more = {}) => ({
+  name,
+  label,
+  show: (row) => row[name] || NONE,
+  ...more,
+});
+const number = (name, label, show = exact, more = {}) => ({
+  name,
+  label,
+  number: true,
+  show: (row) => show(row[name]),
+  ...more,
+});
 /** A cell of SQL, at most two lines of it; all of it is its title. */
 const sql = (name) => (cell, row) => {
   if (cell.childElementCount === 0) cell.append(make("code", { class: "sql" }));
@@ -46,40 +69,61 @@ function measure(rows, now) {
 
 const nameOf = (row) => `${row.database} ${row.name}`;
 
-const drawTables = lazy("tables-table", {
-  caption: "Tables",
-  key: nameOf,
-  sort: { name: "evicted", down: true },
-  empty: "No table has been read or written yet",
-  columns: [
-    text("name", "Table", {
-      main: true,
-      fill: (cell, row) => {
-        if (cell.childElementCount === 0) cell.append(make("code"), make("small", {}, make("span", { class: "where" })));
-        put(cell.children[0], row.name === "*" ? "every table" : row.name);
-        put(cell.children[1].firstElementChild, row.database === "*" ? "every database" : row.database);
+const drawTables = lazy(
+  "tables-table",
+  {
+    caption: "Tables",
+    key: nameOf,
+    sort: { name: "evicted", down: true },
+    empty: "No table has been read or written yet",
+    columns: [
+      text("name", "Table", {
+        main: true,
+        fill: (cell, row) => {
+          if (cell.childElementCount === 0)
+            cell.append(make("code"), make("small", {}, make("span", { class: "where" })));
+          put(cell.children[0], row.name === "*" ? "every table" : row.name);
+          put(
+            cell.children[1].firstElementChild,
+            row.database === "*" ? "every database" : row.database,
+          );
+        },
+      }),
+      number("entries", "Entries", count, { title: "Stored answers that read it" }),
+      number("queries", "Statements", count, { title: "Shapes that read it" }),
+      number("writes", "Writes", count),
+      number("evicted", "Evicted", count, { title: "Entries that its writes have dropped" }),
+      number(
+        "evicted_per_write",
+        "Per write",
+        (value) => (value === null ? NONE : value.toFixed(1)),
+        {
+          title: "Entries dropped by each write",
+        },
+      ),
+      {
+        name: "speed",
+        label: "Now",
+        title: "Entries dropped per second, in the last quarter of a minute",
+        number: true,
+        value: (row) => speeds.get(nameOf(row)),
+        show: (row) => (speeds.get(nameOf(row)) ? rate(speeds.get(nameOf(row))) : NONE),
       },
-    }),
-    number("entries", "Entries", count, { title: "Stored answers that read it" }),
-    number("queries", "Statements", count, { title: "Shapes that read it" }),
-    number("writes", "Writes", count),
-    number("evicted", "Evicted", count, { title: "Entries that its writes have dropped" }),
-    number("evicted_per_write", "Per write", (value) => (value === null ? NONE : value.toFixed(1)), {
-      title: "Entries dropped by each write",
-    }),
-    {
-      name: "speed",
-      label: "Now",
-      title: "Entries dropped per second, in the last quarter of a minute",
-      number: true,
-      value: (row) => speeds.get(nameOf(row)),
-      show: (row) => (speeds.get(nameOf(row)) ? rate(speeds.get(nameOf(row))) : NONE),
-    },
-    number("last_write_seconds", "Last write", ago),
-    text("last_writer", "Last writer", { text: true, wide: true, fixed: true, fill: sql("last_writer") }),
-    number("fences", "Fences", (value) => (value ? exact(value) : NONE), { title: "Fences over it that are up" }),
-  ],
-}, "tables-count", "known");
+      number("last_write_seconds", "Last write", ago),
+      text("last_writer", "Last writer", {
+        text: true,
+        wide: true,
+        fixed: true,
+        fill: sql("last_writer"),
+      }),
+      number("fences", "Fences", (value) => (value ? exact(value) : NONE), {
+        title: "Fences over it that are up",
+      }),
+    ],
+  },
+  "tables-count",
+  "known",
+);
 
 const drawFences = lazy("fences-table", {
   caption: "Fences that are up",
@@ -97,8 +141,14 @@ const drawFences = lazy("fences-table", {
 });
 
 function byCause(id, counts, empty) {
-  const rows = Object.entries(counts ?? {}).filter(([, value]) => value > 0).sort((a, b) => b[1] - a[1]);
-  bars(byId(id), rows.map(([name, value]) => [words(name), value, exact(value)]), empty);
+  const rows = Object.entries(counts ?? {})
+    .filter(([, value]) => value > 0)
+    .sort((a, b) => b[1] - a[1]);
+  bars(
+    byId(id),
+    rows.map(([name, value]) => [words(name), value, exact(value)]),
+    empty,
+  );
 }
 
 export const tables = {
@@ -114,63 +164,80 @@ export const tables = {
 
 // --- connections ---------------------------------------------------------------------
 
-const drawClients = lazy("clients-table", {
-  caption: "Clients",
-  key: (row) => row.id,
-  sort: { name: "statements", down: true },
-  empty: "No client is connected",
-  columns: [
-    text("application_name", "Client", {
-      main: true,
-      fill: (cell, row) => {
-        if (cell.childElementCount === 0) cell.append(make("b"), make("small", {}, make("span", { class: "where" })));
-        put(cell.children[0], row.application_name || "no name");
-        put(cell.children[1].firstElementChild, [row.address, `#${row.id}`].filter(Boolean).join("  "));
+const drawClients = lazy(
+  "clients-table",
+  {
+    caption: "Clients",
+    key: (row) => row.id,
+    sort: { name: "statements", down: true },
+    empty: "No client is connected",
+    columns: [
+      text("application_name", "Client", {
+        main: true,
+        fill: (cell, row) => {
+          if (cell.childElementCount === 0)
+            cell.append(make("b"), make("small", {}, make("span", { class: "where" })));
+          put(cell.children[0], row.application_name || "no name");
+          put(
+            cell.children[1].firstElementChild,
+            [row.address, `#${row.id}`].filter(Boolean).join("  "),
+          );
+        },
+      }),
+      text("database", "Database"),
+      text("role", "Role"),
+      text("state", "State"),
+      text("transaction", "Transaction"),
+      number("statements", "Statements", count),
+      {
+        name: "hits",
+        label: "Hits",
+        title: "Share of its statements; sorted by their number",
+        number: true,
+        show: (row) => (row.statements ? percent(row.hits / row.statements) : NONE),
       },
-    }),
-    text("database", "Database"),
-    text("role", "Role"),
-    text("state", "State"),
-    text("transaction", "Transaction"),
-    number("statements", "Statements", count),
-    {
-      name: "hits",
-      label: "Hits",
-      title: "Share of its statements; sorted by their number",
-      number: true,
-      show: (row) => (row.statements ? percent(row.hits / row.statements) : NONE),
-    },
-    number("connected_seconds", "Connected", age, { wide: true }),
-    number("backend_pid", "Backend", (value) => (value ? String(value) : NONE), {
-      title: "Process of PostgreSQL; none while all came from memory",
-      wide: true,
-    }),
-    text("why_not", "Not from memory", {
-      title: "Why nothing of it is answered from memory now",
-      full: true,
-    }),
-  ],
-}, "clients-count", "connected");
+      number("connected_seconds", "Connected", age, { wide: true }),
+      number("backend_pid", "Backend", (value) => (value ? String(value) : NONE), {
+        title: "Process of PostgreSQL; none while all came from memory",
+        wide: true,
+      }),
+      text("why_not", "Not from memory", {
+        title: "Why nothing of it is answered from memory now",
+        full: true,
+      }),
+    ],
+  },
+  "clients-count",
+  "connected",
+);
 
-const drawUpstreams = lazy("upstreams-table", {
-  caption: "Connections to PostgreSQL",
-  key: (row) => `${row.kind} ${row.backend_pid} ${row.client} ${row.purpose}`,
-  sort: { name: "backend_pid", down: false },
-  empty: "No connection is open",
-  columns: [
-    number("backend_pid", "Backend", (value) => (value ? String(value) : NONE)),
-    text("kind", "Kind"),
-    text("database", "Database"),
-    text("role", "Role"),
-    text("state", "State"),
-    { ...number("client", "Client", (value) => (value ? `#${value}` : NONE)) },
-    text("purpose", "Purpose", { main: true }),
-  ],
-}, "upstreams-count", "open");
+const drawUpstreams = lazy(
+  "upstreams-table",
+  {
+    caption: "Connections to PostgreSQL",
+    key: (row) => `${row.kind} ${row.backend_pid} ${row.client} ${row.purpose}`,
+    sort: { name: "backend_pid", down: false },
+    empty: "No connection is open",
+    columns: [
+      number("backend_pid", "Backend", (value) => (value ? String(value) : NONE)),
+      text("kind", "Kind"),
+      text("database", "Database"),
+      text("role", "Role"),
+      text("state", "State"),
+      { ...number("client", "Client", (value) => (value ? `#${value}` : NONE)) },
+      text("purpose", "Purpose", { main: true }),
+    ],
+  },
+  "upstreams-count",
+  "open",
+);
 
 export const connections = {
   load: () =>
-    Promise.all([api.show("clients", { order_by: "statements DESC", limit: 300 }), api.show("upstreams", { limit: 300 })]),
+    Promise.all([
+      api.show("clients", { order_by: "statements DESC", limit: 300 }),
+      api.show("upstreams", { limit: 300 }),
+    ]),
   draw([clients, upstreams], state) {
     drawClients(clients);
     drawUpstreams(upstreams);
@@ -178,7 +245,8 @@ export const connections = {
   },
 };
 
-const said = (shown, all, word) => (shown < all ? `${exact(shown)} of ${exact(all)} shown` : `${exact(shown)} ${word}`);
+const said = (shown, all, word) =>
+  shown < all ? `${exact(shown)} of ${exact(all)} shown` : `${exact(shown)} ${word}`;
 
 // --- setup ---------------------------------------------------------------------------
 
@@ -192,7 +260,9 @@ const drawDatabases = lazy("databases-table", {
     text("catalog", "Catalog"),
     { ...text("version", "Version"), show: (row) => String(row.version ?? NONE) },
     number("tables", "Tables", exact),
-    number("contexts", "Contexts", exact, { title: "Different settings of sessions that are in use" }),
+    number("contexts", "Contexts", exact, {
+      title: "Different settings of sessions that are in use",
+    }),
     number("entries", "Entries", count),
     text("problem", "Problem"),
   ],
@@ -207,7 +277,10 @@ const drawRules = lazy("rules-table", {
     number("number", "No."),
     text("name", "Name"),
     number("priority", "Priority", (value) => String(value ?? NONE)),
-    text("conditions", "If", { main: true, fill: (cell, row) => code(cell, row.conditions || "always") }),
+    text("conditions", "If", {
+      main: true,
+      fill: (cell, row) => code(cell, row.conditions || "always"),
+    }),
     text("effects", "Then", { fill: (cell, row) => code(cell, row.effects || NONE) }),
     number("queries", "Statements", count, { title: "Shapes that it decides" }),
   ],
@@ -242,7 +315,9 @@ function code(cell, value) {
 function drawContract(rows) {
   const holder = byId("contract");
   if (holder.childElementCount !== rows.length) {
-    holder.replaceChildren(...rows.map(() => make("div", { class: "clause" }, make("span"), make("b"), make("p"))));
+    holder.replaceChildren(
+      ...rows.map(() => make("div", { class: "clause" }, make("span"), make("b"), make("p"))),
+    );
   }
   rows.forEach((row, at) => {
     const [name, value, meaning] = holder.children[at].children;
@@ -253,7 +328,8 @@ function drawContract(rows) {
 }
 
 export const setup = {
-  load: () => Promise.all(["contract", "databases", "rules", "config"].map((view) => api.show(view))),
+  load: () =>
+    Promise.all(["contract", "databases", "rules", "config"].map((view) => api.show(view))),
   draw([contract, databases, rules, config], state) {
     drawContract(contract);
     drawDatabases(databases);

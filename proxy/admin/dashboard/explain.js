@@ -71,8 +71,18 @@ function entries(rows) {
     make(
       "table",
       { class: "small" },
-      make("thead", {}, make("tr", {}, ...columns.map(([label]) => make("th", { scope: "col" }, label)))),
-      make("tbody", {}, ...rows.map((each) => make("tr", {}, ...columns.map(([, show]) => make("td", {}, show(each)))))),
+      make(
+        "thead",
+        {},
+        make("tr", {}, ...columns.map(([label]) => make("th", { scope: "col" }, label))),
+      ),
+      make(
+        "tbody",
+        {},
+        ...rows.map((each) =>
+          make("tr", {}, ...columns.map(([, show]) => make("td", {}, show(each)))),
+        ),
+      ),
     ),
   );
 }
@@ -109,7 +119,8 @@ function writes(told) {
 }
 
 function key(told) {
-  const login = told.login_role && told.login_role !== told.role ? ` (logged in as ${told.login_role})` : "";
+  const login =
+    told.login_role && told.login_role !== told.role ? ` (logged in as ${told.login_role})` : "";
   const parts = [
     ["Database", `${told.database} (OID ${told.database_oid})`],
     ["Role", `${told.role || "any"}${login}`],
@@ -125,7 +136,9 @@ function rules(told) {
   if (!told.asked) return null;
   const decides = told.considered.filter((each) => each.decides);
   const others = told.considered.filter((each) => !each.decides);
-  const terms = Object.entries(told.terms).map(([word, value]) => `${words(word)} ${value}`).join(", ");
+  const terms = Object.entries(told.terms)
+    .map(([word, value]) => `${words(word)} ${value}`)
+    .join(", ");
   return make(
     "div",
     {},
@@ -139,8 +152,16 @@ function rules(told) {
 
 function seen(told) {
   if (told.id === null) return null;
-  if (told.calls === undefined) return make("span", {}, make("code", {}, told.id), ", not seen in this database yet");
-  const counts = [["calls", "calls"], ["hits", "from memory"], ["misses", "missed"], ["bypassed", "bypassed"], ["writes", "writes"], ["errors", "failed"]]
+  if (told.calls === undefined)
+    return make("span", {}, make("code", {}, told.id), ", not seen in this database yet");
+  const counts = [
+    ["calls", "calls"],
+    ["hits", "from memory"],
+    ["misses", "missed"],
+    ["bypassed", "bypassed"],
+    ["writes", "writes"],
+    ["errors", "failed"],
+  ]
     .filter(([name]) => told[name] || name === "calls" || name === "hits")
     .map(([name, word]) => `${exact(told[name])} ${word}`);
   return make("span", {}, make("code", {}, told.id), `: ${counts.join(", ")}`);
@@ -163,9 +184,20 @@ function report(told) {
     make("strong", {}, told.decision),
     told.reason ? make("code", {}, told.reason) : "",
     make("p", {}, DECISIONS[told.decision] ?? ""),
-    told.reason ? make("p", {}, `${sentence(told.meaning)} `, make("span", { class: "advice" }, sentence(told.advice))) : "",
+    told.reason
+      ? make(
+          "p",
+          {},
+          `${sentence(told.meaning)} `,
+          make("span", { class: "advice" }, sentence(told.advice)),
+        )
+      : "",
   );
-  const stored = told.entries.length ? entries(told.entries) : told.cacheable ? "No answer is stored." : null;
+  const stored = told.entries.length
+    ? entries(told.entries)
+    : told.cacheable
+      ? "No answer is stored."
+      : null;
   const items = [
     ["Because of", list(told.because, cause(told))],
     ["Also in the way", list(told.also, cause(told))],
@@ -228,7 +260,8 @@ export const explain = {
     } catch {
       return; // a link that was cut off
     }
-    for (const name of ["sql", "database", "role"]) byId(`explain-${name}`).value = question[name] ?? "";
+    for (const name of ["sql", "database", "role"])
+      byId(`explain-${name}`).value = question[name] ?? "";
     history.replaceState(null, "", "#/explain");
     ask();
   },
@@ -243,8 +276,14 @@ export const explain = {
       list.dataset.shows = names.join("\n");
       list.replaceChildren(...names.map((value) => make("option", { value })));
     };
-    fill("databases", databases.map((row) => row.name));
-    fill("roles", clients.map((row) => row.role));
+    fill(
+      "databases",
+      databases.map((row) => row.name),
+    );
+    fill(
+      "roles",
+      clients.map((row) => row.role),
+    );
     return 10000;
   },
 };

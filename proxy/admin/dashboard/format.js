@@ -58,7 +58,11 @@ function two(large, unit, small, smaller) {
 /** Bytes as 512 B, 1.23 kB, 45.6 MB. */
 export function bytes(value) {
   if (value === null || value === undefined) return NONE;
-  for (const [unit, size] of [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) {
+  for (const [unit, size] of [
+    ["GB", 1e9],
+    ["MB", 1e6],
+    ["kB", 1e3],
+  ]) {
     if (value >= size * 0.9995) return `${three(value / size)} ${unit}`;
   }
   return `${Math.round(value)} B`;
@@ -89,7 +93,8 @@ export function words(name) {
 /** A phrase as a sentence: a capital at its start, unless it names something, and a full stop. */
 export function sentence(text) {
   const named = /^[a-z]+[_(]|^\S*[A-Z]/.test(text);
-  return `${named ? text : text.charAt(0).toUpperCase() + text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
+  const begun = named ? text : text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(begun) ? begun : `${begun}.`;
 }
 
 /** A round value without needless zeros: 10 ms, not 10.0 ms. */

@@ -1,7 +1,20 @@
 // The first section: tiles, plots, what saves and what costs most, why not from memory.
 
 import * as api from "./api.js";
-import { bytes, count, duration, exact, make, NONE, outcome, percent, put, rate, sentence, words } from "./format.js";
+import {
+  bytes,
+  count,
+  duration,
+  exact,
+  make,
+  NONE,
+  outcome,
+  percent,
+  put,
+  rate,
+  sentence,
+  words,
+} from "./format.js";
 import { Plot, sparkline } from "./plots.js";
 
 const byId = (id) => document.getElementById(id);
@@ -97,7 +110,10 @@ function makePlots() {
       hint: "by outcome",
       kind: "stack",
       height: 220,
-      format: (value) => (value !== null && value > 0 && value < 10 ? String(Math.round(value * 10) / 10) : count(value)),
+      format: (value) =>
+        value !== null && value > 0 && value < 10
+          ? String(Math.round(value * 10) / 10)
+          : count(value),
       lines: [
         { name: "hit", label: "hit", colour: "hit" },
         { name: "shared", label: "shared", colour: "shared", hidden: true },
@@ -112,11 +128,26 @@ function makePlots() {
 }
 
 const TILES = [
-  ["share", "From memory", "hit", "Share of reads that did not need PostgreSQL, in the last minute"],
+  [
+    "share",
+    "From memory",
+    "hit",
+    "Share of reads that did not need PostgreSQL, in the last minute",
+  ],
   ["rate", "Statements", "plain", "Of all kinds, in the last ten seconds"],
   ["hit", "Hit", "hit", "Median latency of answers from memory, in the last minute"],
-  ["upstream", "PostgreSQL", "miss", "Median latency of reads that PostgreSQL answered, in the last minute"],
-  ["saved", "Work spared", "hit", "Seconds that PostgreSQL would have worked, in each second of the last minute"],
+  [
+    "upstream",
+    "PostgreSQL",
+    "miss",
+    "Median latency of reads that PostgreSQL answered, in the last minute",
+  ],
+  [
+    "saved",
+    "Work spared",
+    "hit",
+    "Seconds that PostgreSQL would have worked, in each second of the last minute",
+  ],
   ["cache", "Cache", "plain", "Stored answers, keys and bookkeeping included"],
   ["evicted", "Evictions", "bypass", "Entries dropped, in the last minute"],
   ["clients", "Clients", "plain", "Client connections"],
@@ -129,7 +160,14 @@ function makeTiles() {
     const under = make("small", {}, " ");
     const spark = make("div", { class: `spark c-${colour}` });
     byId("tiles").append(
-      make("div", { class: "card tile", title }, make("span", { class: "label" }, label), value, under, spark),
+      make(
+        "div",
+        { class: "card tile", title },
+        make("span", { class: "label" }, label),
+        value,
+        under,
+        spark,
+      ),
     );
     made[name] = (text, small, values, bounds) => {
       put(value, text);
@@ -155,7 +193,9 @@ function drawTiles(state) {
   const counts = state.outcomes ?? {};
   const sum = (names) => names.reduce((part, name) => part + (counts[name] ?? 0), 0);
   const ever = sum(READS) ? sum(MEMORY) / sum(READS) : null;
-  tiles.share(percent(share(minute)), `${percent(ever)} since the start`, line("share"), { most: 1 });
+  tiles.share(percent(share(minute)), `${percent(ever)} since the start`, line("share"), {
+    most: 1,
+  });
   tiles.rate(
     rate(now.length ? total(now, ALL) / sumOf(now, "seconds") : null),
     `${count(sum(ALL))} since the start`,
@@ -196,8 +236,10 @@ function drawPlots(now) {
   // As much as there is, in round steps: a new Howdah does not start with an empty picture.
   const span = [1, 2, 5, 15, 30].find((each) => each >= minutes || now - first < each * 60) * 60;
   const width = Math.max(step, step * Math.round(span / 150 / step));
-  const rows = grouped(samples.filter((row) => row.time > now - span - width), width)
-    .filter((row) => row.time > now - span);
+  const rows = grouped(
+    samples.filter((row) => row.time > now - span - width),
+    width,
+  ).filter((row) => row.time > now - span);
   for (const plot of plots) plot.update(rows, now - span, now);
 }
 
@@ -211,7 +253,11 @@ function ranking(list, rows, name, said) {
         "li",
         { "data-id": row.id },
         make("a", { href: `#/statements/${name}/${row.id}` }, make("code"), make("b")),
-        make("span", { class: "track" }, make("span", { class: `bar c-${name === "saved_seconds" ? "hit" : "miss"}` })),
+        make(
+          "span",
+          { class: "track" },
+          make("span", { class: `bar c-${name === "saved_seconds" ? "hit" : "miss"}` }),
+        ),
         make("small"),
       );
     }
@@ -224,7 +270,10 @@ function ranking(list, rows, name, said) {
     return item;
   });
   if (items.length === 0) list.replaceChildren(make("li", { class: "nothing" }, "Nothing yet"));
-  else if (items.length !== list.children.length || items.some((item, at) => list.children[at] !== item)) {
+  else if (
+    items.length !== list.children.length ||
+    items.some((item, at) => list.children[at] !== item)
+  ) {
     list.replaceChildren(...items);
   }
 }
@@ -233,15 +282,23 @@ const seen = []; // [time, counts of reasons] of the last polls, for rates
 let reasonsDrawn = "";
 
 function drawReasons(state) {
-  const reasons = (state.reasons ?? []).filter((row) => row.reason && !MEMORY.includes(row.outcome));
+  const reasons = (state.reasons ?? []).filter(
+    (row) => row.reason && !MEMORY.includes(row.outcome),
+  );
   const keyOf = (row) => `${row.outcome}/${row.reason}`;
   seen.push([state.now, new Map(reasons.map((row) => [keyOf(row), row.count]))]);
   while (seen.length > 8) seen.shift();
   const [then, before] = seen[0];
   const speed = (row) =>
-    seen.length > 1 && state.now > then ? (row.count - (before.get(keyOf(row)) ?? 0)) / (state.now - then) : null;
-  const reads = reasons.filter((row) => READS.includes(row.outcome)).sort((a, b) => b.count - a.count);
-  const rest = reasons.filter((row) => !READS.includes(row.outcome)).sort((a, b) => b.count - a.count);
+    seen.length > 1 && state.now > then
+      ? (row.count - (before.get(keyOf(row)) ?? 0)) / (state.now - then)
+      : null;
+  const reads = reasons
+    .filter((row) => READS.includes(row.outcome))
+    .sort((a, b) => b.count - a.count);
+  const rest = reasons
+    .filter((row) => !READS.includes(row.outcome))
+    .sort((a, b) => b.count - a.count);
   const holder = byId("reasons");
   const signature = [...reads, null, ...rest].map((row) => (row ? keyOf(row) : "|")).join(" ");
   if (signature !== reasonsDrawn) {
@@ -272,7 +329,12 @@ function reasonRow(row) {
     "div",
     { class: "reason", "data-reason": `${row.outcome}/${row.reason}` },
     make("div", { class: "name" }, outcome(row.outcome), make("code", {}, row.reason)),
-    make("p", {}, sentence(row.meaning), make("span", { class: nothing ? "advice mild" : "advice" }, sentence(row.advice))),
+    make(
+      "p",
+      {},
+      sentence(row.meaning),
+      make("span", { class: nothing ? "advice mild" : "advice" }, sentence(row.advice)),
+    ),
     make("span", { class: "speed" }),
     make("b", { class: "total" }),
     make("span", { class: "track" }, make("span", { class: `bar c-${row.outcome}` })),
@@ -315,11 +377,22 @@ export const overview = {
     while (samples.length && samples[0].time < series.now - 1900) samples.shift();
     drawTiles(state);
     drawPlots(series.now);
-    ranking(byId("top-saved"), saved, "saved_seconds", (row) =>
-      `${count(row.hits)} hits of ${count(row.calls)} calls, ${duration(row.miss_mean_seconds)} saved each`);
-    ranking(byId("top-spent"), spent, "spent_seconds", (row) =>
-      `${count(row.calls - row.hits - row.shared - row.stale)} of ${count(row.calls)} calls, ` +
-      `${duration(row.miss_mean_seconds)} each${row.reason ? `, ${row.reason}` : ""}`);
+    ranking(
+      byId("top-saved"),
+      saved,
+      "saved_seconds",
+      (row) =>
+        `${count(row.hits)} of ${count(row.calls)} calls from memory, ` +
+        `${duration(row.saved_seconds / row.hits)} saved each`,
+    );
+    ranking(
+      byId("top-spent"),
+      spent,
+      "spent_seconds",
+      (row) =>
+        `${count(row.calls - row.hits - row.shared - row.stale)} of ${count(row.calls)} calls, ` +
+        `${duration(row.miss_mean_seconds)} each${row.reason ? `, ${row.reason}` : ""}`,
+    );
     drawReasons(state);
     // Just after the next sample: what is shown is as new as it can be.
     const due = samples.length ? samples[samples.length - 1].time + step - series.now : step;

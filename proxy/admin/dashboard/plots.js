@@ -13,8 +13,10 @@ function draw(tag, attributes) {
 
 const near = (value) => Math.round(value * 10) / 10;
 
-/** Path of a line over points `[x, y]`; null is a gap. A point alone becomes a dot. */
-function line(points) {
+const DOT = "m-1.2 0a1.2 1.2 0 1 0 2.4 0a1.2 1.2 0 1 0-2.4 0";
+
+/** Path of a line over points `[x, y]`; null is a gap. A point alone becomes a `dot`. */
+function line(points, dot = DOT) {
   let path = "";
   let open = false;
   points.forEach((point, at) => {
@@ -24,7 +26,7 @@ function line(points) {
     }
     const [x, y] = point;
     path += `${open ? "L" : "M"}${near(x)} ${near(y)}`;
-    if (!open && (points[at + 1] ?? null) === null) path += "h.01";
+    if (!open && (points[at + 1] ?? null) === null) path += dot;
     open = true;
   });
   return path;
@@ -39,7 +41,10 @@ function area(upper, lower) {
     if (here && from === null) from = at;
     if (!here && from !== null) {
       const there = upper.slice(from, at).map(([x, y]) => `${near(x)} ${near(y)}`);
-      const back = lower.slice(from, at).reverse().map(([x, y]) => `${near(x)} ${near(y)}`);
+      const back = lower
+        .slice(from, at)
+        .reverse()
+        .map(([x, y]) => `${near(x)} ${near(y)}`);
       path += `M${there.join("L")}L${back.join("L")}Z`;
       from = null;
     }
@@ -51,7 +56,11 @@ function area(upper, lower) {
 export function sparkline(holder, values, { least = 0, most = null } = {}) {
   let svg = holder.firstElementChild;
   if (svg === null) {
-    svg = draw("svg", { viewBox: "0 0 100 30", preserveAspectRatio: "none", "aria-hidden": "true" });
+    svg = draw("svg", {
+      viewBox: "0 0 100 30",
+      preserveAspectRatio: "none",
+      "aria-hidden": "true",
+    });
     svg.append(draw("path", { class: "fill" }), draw("path", { class: "line" }));
     holder.append(svg);
   }
@@ -66,7 +75,7 @@ export function sparkline(holder, values, { least = 0, most = null } = {}) {
   const points = values.map((value, at) => (value === null ? null : place(value, at)));
   const ground = points.map((point) => (point === null ? null : [point[0], 30]));
   svg.firstElementChild.setAttribute("d", known.length > 1 ? area(points, ground) : "");
-  svg.lastElementChild.setAttribute("d", known.length > 1 ? line(points) : "");
+  svg.lastElementChild.setAttribute("d", known.length > 1 ? line(points, "h.01") : "");
 }
 
 /** Round steps that divide `0..most` into about four. */
@@ -220,13 +229,17 @@ export class Plot {
     const { ticks, place } = this.axis();
     const x = (time) =>
       MARGIN.left + ((time - this.from) / (this.to - this.from)) * (right - MARGIN.left);
-    const y = (value) =>
-      bottom - Math.min(1, Math.max(0, place(value))) * (bottom - MARGIN.top);
+    const y = (value) => bottom - Math.min(1, Math.max(0, place(value))) * (bottom - MARGIN.top);
     const found = [];
     for (const tick of ticks) {
       const at = near(y(tick));
       found.push(draw("line", { class: "grid", x1: MARGIN.left, x2: right, y1: at, y2: at }));
-      const label = draw("text", { class: "tick", x: MARGIN.left - 8, y: at + 4, "text-anchor": "end" });
+      const label = draw("text", {
+        class: "tick",
+        x: MARGIN.left - 8,
+        y: at + 4,
+        "text-anchor": "end",
+      });
       label.textContent = short(format(tick));
       found.push(label);
     }

@@ -1,7 +1,19 @@
 // The section of statements: a table by shape, filtered and sorted by Howdah, with details.
 
 import * as api from "./api.js";
-import { age, bytes, count, duration, exact, make, NONE, outcome, percent, put } from "./format.js";
+import {
+  age,
+  bytes,
+  count,
+  duration,
+  exact,
+  make,
+  NONE,
+  outcome,
+  percent,
+  put,
+  sentence,
+} from "./format.js";
 import { Table } from "./tables.js";
 
 const byId = (id) => document.getElementById(id);
@@ -113,7 +125,11 @@ function detail(row) {
   const calls = make("div", { class: "split", role: "img" });
   const legend = make("div", { class: "legend" });
   const advice = make("p", { class: "notice plain" });
-  const latency = ["mean", "p50", "p99"].map((name) => ({ name, hit: make("td"), miss: make("td") }));
+  const latency = ["mean", "p50", "p99"].map((name) => ({
+    name,
+    hit: make("td"),
+    miss: make("td"),
+  }));
   const element = make(
     "div",
     { class: "detail" },
@@ -126,21 +142,54 @@ function detail(row) {
       make(
         "table",
         { class: "small" },
-        make("thead", {}, make("tr", {}, make("th", {}, "Latency"), ...latency.map((each) => make("th", {}, each.name)))),
+        make(
+          "thead",
+          {},
+          make(
+            "tr",
+            {},
+            make("th", {}, "Latency"),
+            ...latency.map((each) => make("th", {}, each.name)),
+          ),
+        ),
         make(
           "tbody",
           {},
-          make("tr", {}, make("th", { scope: "row" }, "from memory"), ...latency.map((each) => each.hit)),
-          make("tr", {}, make("th", { scope: "row" }, "PostgreSQL"), ...latency.map((each) => each.miss)),
+          make(
+            "tr",
+            {},
+            make("th", { scope: "row" }, "from memory"),
+            ...latency.map((each) => each.hit),
+          ),
+          make(
+            "tr",
+            {},
+            make("th", { scope: "row" }, "PostgreSQL"),
+            ...latency.map((each) => each.miss),
+          ),
         ),
       ),
-      make("dl", {}, ...["Rows", "Bytes", "Errors", "Entries", "Evicted", "Last call"].map((label) => fact(label))),
-      make("dl", {}, ...["Relations", "Roles", "Rule", "Fingerprint"].map((label) => fact(label, true))),
+      make(
+        "dl",
+        {},
+        ...["Rows", "Bytes", "Errors", "Entries", "Evicted", "Last call"].map((label) =>
+          fact(label),
+        ),
+      ),
+      make(
+        "dl",
+        {},
+        ...["Relations", "Roles", "Rule", "Fingerprint"].map((label) => fact(label, true)),
+      ),
     ),
     make(
       "p",
       { class: "actions" },
-      make("a", { class: "strong", href: `#/explain/${encodeURIComponent(JSON.stringify(question(row)))}` }, "Explain this statement"),
+      make(
+        "a",
+        { class: "strong", href: `#/explain/${encodeURIComponent(JSON.stringify(question(row)))}` },
+        "Explain this statement",
+      ),
     ),
   );
   const update = (now) => {
@@ -160,7 +209,13 @@ function detail(row) {
       );
       legend.replaceChildren(
         ...parts.map(([kind, calls]) =>
-          make("span", { class: `key c-${kind}` }, make("i"), `${kind} `, make("b", {}, exact(calls))),
+          make(
+            "span",
+            { class: `key c-${kind}` },
+            make("i"),
+            `${kind} `,
+            make("b", {}, exact(calls)),
+          ),
         ),
       );
     }
@@ -180,7 +235,7 @@ function detail(row) {
     put(facts.get("Fingerprint"), now.id);
     const reason = reasons.get(now.reason);
     advice.hidden = !now.reason || !reason;
-    if (!advice.hidden) put(advice, `${now.reason}: ${reason.meaning}. What to do: ${reason.advice}.`);
+    if (!advice.hidden) put(advice, `${now.reason}: ${reason.meaning}. ${sentence(reason.advice)}`);
   };
   return { element, update };
 }
@@ -246,7 +301,9 @@ export const statements = {
     table.update(rows);
     if (named) table.lines.get(keyOf(named)).line.scrollIntoView({ block: "start" });
     wanted = null;
-    put(byId("statements-count"), rows.length < LIMIT ? `${rows.length} shown` : `the first ${LIMIT}`);
+    put(
+      byId("statements-count"),
+      rows.length < LIMIT ? `${rows.length} shown` : `the first ${LIMIT}`,
+    );
   },
 };
-

@@ -90,7 +90,8 @@ export class Table {
   update(rows) {
     this.rows = rows;
     const column = this.options.columns.find((each) => each.name === this.sort.name);
-    const sorted = column === undefined ? rows : [...rows].sort((a, b) => this.compare(column, a, b));
+    const sorted =
+      column === undefined ? rows : [...rows].sort((a, b) => this.compare(column, a, b));
     const seen = new Set();
     const focused = document.activeElement;
     let last = null;
@@ -195,7 +196,11 @@ export class Table {
 
   open(kept, row) {
     kept.detail = this.options.detail(row);
-    const cell = make("td", { role: "cell", colspan: this.options.columns.length }, kept.detail.element);
+    const cell = make(
+      "td",
+      { role: "cell", colspan: this.options.columns.length },
+      kept.detail.element,
+    );
     kept.under = make("tr", { role: "row", class: "under" }, cell);
     kept.line.classList.add("opened");
     kept.button.setAttribute("aria-expanded", "true");
@@ -211,8 +216,13 @@ export function bars(holder, rows, empty) {
     const bar = make("span", { class: `bar c-${colour ?? "plain"}` });
     bar.style.width = `${most ? Math.max(0.6, (value / most) * 100) : 0}%`;
     list.append(
-      make("li", {}, make("span", { class: "what" }, label), make("b", {}, text),
-        make("span", { class: "track" }, bar)),
+      make(
+        "li",
+        {},
+        make("span", { class: "what" }, label),
+        make("b", {}, text),
+        make("span", { class: "track" }, bar),
+      ),
     );
   }
   holder.replaceChildren(rows.length ? list : make("p", { class: "nothing" }, empty));

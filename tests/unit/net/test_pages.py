@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import MutableMapping
 from importlib import resources
+from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from starlette.applications import Starlette
 
 from proxy.net import pages
-from tests.unit.net.test_http import get
 
 FILES = {
     path.name: path.read_text(encoding="utf-8")
@@ -18,9 +20,26 @@ FILES = {
 APPLICATION = Starlette(routes=list(pages.routes()))
 
 
+async def get(path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of a GET."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(dict(message))
+
+    names = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": "GET", "path": unquote(path), "query_string": b""}
+    await APPLICATION({**scope, "headers": names}, receive, send)
+    told = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return sent[0]["status"], told, b"".join(part.get("body", b"") for part in sent[1:])
+
+
 @pytest.mark.parametrize("path", ["/", *(f"/static/{name}" for name in FILES)])
 async def test_files_are_sent_with_a_strict_policy(path):
-    status, headers, body = await get(APPLICATION, path)
+    status, headers, body = await get(path)
     assert status == 200
     assert body == FILES[path.rpartition("/")[2] or "index.html"].encode()
     policy = headers["content-security-policy"]
@@ -32,10 +51,10 @@ async def test_files_are_sent_with_a_strict_policy(path):
 
 
 async def test_a_browser_that_has_it_gets_nothing_again():
-    _, headers, _ = await get(APPLICATION, "/static/app.js")
-    status, again, body = await get(APPLICATION, "/static/app.js", if_none_match=headers["etag"])
+    _, headers, _ = await get("/static/app.js")
+    status, again, body = await get("/static/app.js", if_none_match=headers["etag"])
     assert (status, body, again["etag"]) == (304, b"", headers["etag"])
-    status, _, body = await get(APPLICATION, "/static/app.js", if_none_match='"another"')
+    status, _, body = await get("/static/app.js", if_none_match='"another"')
     assert (status, body != b"") == (200, True)
 
 
@@ -43,7 +62,7 @@ async def test_a_browser_that_has_it_gets_nothing_again():
     "path", ["/static/none.js", "/static/", "/static/../http.py", "/static/%2e%2e%2fhttp.py"]
 )
 async def test_nothing_else_is_sent(path):
-    status, _, _ = await get(APPLICATION, path)
+    status, _, _ = await get(path)
     assert status == 404
 
 
