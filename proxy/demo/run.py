@@ -351,12 +351,13 @@ def _shares(before: dict[str, float], after: dict[str, float]) -> str:
 def _show_where(console: Console, howdah: _Howdah) -> None:
     rows: list[tuple[str, Any]] = [
         ("Try it", f'psql "{howdah.url()}"'),
+        ("Dashboard", f"http://{howdah.http}/"),
         ("Metrics", f"http://{howdah.http}/metrics"),
         ("State", f"http://{howdah.http}/readyz"),
     ]
     console.print()
     for label, value in rows:
-        console.print(f"{label + ':':<9}{value}", soft_wrap=True)
+        console.print(f"{label + ':':<11}{value}", soft_wrap=True)
 
 
 def _wait(howdah: _Howdah) -> None:
