@@ -111,6 +111,7 @@ class Pending:
         background: a hidden one that nobody waits for; it leaves the session as it is.
         reported: what ParameterStatus had said when it was sent.
         prepares: of such a one, the statement whose Parse it is.
+        executed: Executes that have ended, apart from one that has failed.
         portrait: the description of a statement that it asks for, as it comes in.
         closes: it closes a prepared statement.
         refuses: what stands in front of it fails, since a statement has changed.
@@ -132,6 +133,7 @@ class Pending:
         "controls",
         "data_ended",
         "error",
+        "executed",
         "expected",
         "fence",
         "fill",
@@ -182,6 +184,7 @@ class Pending:
         self.parsed = 0
         self.error: tuple[str, str] | None = None
         self.tag = b""
+        self.executed = 0
         self.synced = False
         self.data_ended = False  # CopyDone or CopyFail was sent behind it
         self.autocommit = True
@@ -212,6 +215,13 @@ class Pending:
         self.portrait: Portrait | None = None
         self.reported: dict[bytes, bytes] | None = None
         self.refusal = b""
+
+    @property
+    def writer(self) -> str:
+        """Its statement that writes, without literals, as far as can be told; may be empty."""
+        known = [(outcome, shape) for outcome, _, shape in self.plans if shape is not None]
+        writes = [shape.text for outcome, shape in known if outcome == "write"]
+        return (writes or [shape.text for _, shape in known] or [""])[-1]
 
     @property
     def passes(self) -> bool:

@@ -168,8 +168,11 @@ class ServerSide(Preparing):
             return kind == 0x4E, False
         if kind in _TERMINAL:
             head.received += 1
-            if head.limit and kind in _ENDS_EXECUTE:
-                head.beyond = True
+            if kind in _ENDS_EXECUTE:
+                head.executed += 1
+                head.beyond = bool(head.limit)
+                if len(head.plans) > 1:
+                    self._rows_of(head, payload if kind == 0x43 else b"")
             if head.locals is not None and kind == 0x43 and head.received in head.locals:
                 self._instead = head.locals[head.received]
                 return False, False
@@ -379,10 +382,12 @@ class ServerSide(Preparing):
             self.judge(head)
         elif head.fill is not None:
             self._finish_fill(head)
-        elapsed = self.now - head.sent
-        for outcome, reason, shape in head.plans:
+        # Of a batch each has taken its part.
+        elapsed = (self.now - head.sent) / max(1, len(head.plans))
+        for at, (outcome, reason, shape) in enumerate(head.plans):
             self.count(outcome, reason, elapsed)
-            self._tally(head, outcome, reason, shape or self._unread(reason), elapsed)
+            failed = head.error is not None and (len(head.plans) == 1 or at == head.executed)
+            self._tally(head, outcome, reason, shape or self._unread(reason), elapsed, failed)
         self.refresh()
         if self.wanted and self.status == b"I":
             self.fetch_wanted()
@@ -395,7 +400,13 @@ class ServerSide(Preparing):
         return self.engine.shapes.unread(self.database, reason.value)
 
     def _tally(
-        self, head: Pending, outcome: str, reason: Reason, shape: Shape, elapsed: float
+        self,
+        head: Pending,
+        outcome: str,
+        reason: Reason,
+        shape: Shape,
+        elapsed: float,
+        failed: bool,
     ) -> None:
         """Count a statement that PostgreSQL has answered."""
         context = head.context
@@ -403,17 +414,21 @@ class ServerSide(Preparing):
         shape.ran(outcome, reason.value, elapsed, self.now, role)
         self.forwarded += 1
         self.last_reason = reason
-        if head.error is not None:
-            shape.errors += 1
+        shape.errors += failed
         if self.teller is not None:
-            self.teller(outcome, reason.value, shape, elapsed, head.error is not None)
+            self.teller(outcome, reason.value, shape, elapsed, failed)
         fill = head.fill
         if fill is not None and fill.rejected is None and fill.complete:
             shape.bytes += fill.size
         if len(head.plans) == 1:
-            number = head.tag[head.tag.rfind(b" ") + 1 :]
-            if number.isdigit():
-                shape.rows += int(number)
+            shape.rows += _rows(head.tag)
+
+    def _rows_of(self, head: Pending, payload: bytes) -> None:
+        """One of several Executes has ended: its rows are those of its own statement."""
+        if head.executed <= len(head.plans):
+            shape = head.plans[head.executed - 1][2]
+            if shape is not None:
+                shape.rows += _rows(payload[:-1])
 
     def _chained(self, head: Pending) -> bool:
         """Whether this was a COMMIT or ROLLBACK AND CHAIN: the transaction before it has ended.
@@ -442,6 +457,8 @@ class ServerSide(Preparing):
 
     def _settle(self, head: Pending, *, ended: bool) -> None:
         """Fences and closures at the end of a request (F2, F3)."""
+        if head.closure and not ended:
+            self.wrote = head.writer
         self.closure |= head.closure
         self.closure_flags |= head.flags
         fence = head.fence
@@ -460,6 +477,7 @@ class ServerSide(Preparing):
                     self.engine.epoch("pooled")
                 self.engine.lower(fence, undone=undone)
         if ended:
+            self.wrote = ""
             self.closure = NOTHING
             self.closure_flags = Flag.NONE
 
@@ -558,6 +576,12 @@ class ServerSide(Preparing):
                 fill.shape.rejected += 1
         else:
             self.probes_in_vain = 0
+
+
+def _rows(tag: bytes) -> int:
+    """The rows that a command tag tells of."""
+    number = tag[tag.rfind(b" ") + 1 :]
+    return int(number) if number.isdigit() else 0
 
 
 def _is_fatal(error: bytes) -> bool:
