@@ -184,14 +184,14 @@ class Engine:
             database.oid = snapshot.database_oid
         self._retire(database)
         database.ids.clear()
-        self._roles_seen(database, old is not None)
+        self._roles_seen(database)
         everything = (database.oid, 0)
         for fence in list(self.board.fences):
             if any(granule[0] == database.oid for granule in fence.granules):
                 self.board.widen(fence, (everything,))
         self.store.evict((everything,), "schema", now=self.clock())
 
-    def _roles_seen(self, database: Database, was_known: bool) -> None:
+    def _roles_seen(self, database: Database) -> None:
         """Have the other databases hear of roles and memberships, which are all databases'.
 
         Names may resolve otherwise there too (F9), and plans that sessions keep there do not
@@ -199,23 +199,26 @@ class Engine:
         databases each of them finds it at a time of its own.
         """
         snapshot = database.snapshot
-        if snapshot is None and not was_known:
+        if snapshot is None or snapshot.moment < self._roles_moment:
+            # It was read before what is known of them by now, and has come later. A catalog
+            # that cannot be read tells nothing: its database may be gone.
             return
-        if snapshot is not None:
-            if snapshot.moment < self._roles_moment:
-                # It was read before what is known of them by now, and has come later.
-                return
-            self._roles_moment = snapshot.moment
+        self._roles_moment = snapshot.moment
         for other in self.databases.values():
-            # Without a catalog, a change may be there that is not seen.
-            seen = ("", "") if snapshot is None else snapshot.roles
-            if snapshot is not None and other.roles == seen:
+            if other.roles == snapshot.roles:
                 continue
             if other is not database:
                 self._retire(other)
-                if snapshot is None or other.roles[1] != seen[1]:
+                if other.roles[1] != snapshot.roles[1]:
                     other.forms += 1
-            other.roles = seen
+            other.roles = snapshot.roles
+
+    def _roles_unknown(self, database: Database) -> None:
+        """A command that may be about roles has ended here, and nobody can look at them."""
+        for other in self.databases.values():
+            if other is not database:
+                self._retire(other)
+                other.forms += 1
 
     def _retire(self, database: Database) -> None:
         for context in database.contexts.values():
@@ -428,6 +431,8 @@ class Engine:
     def schema_down(self, database: Database, fence: Fence) -> None:
         """The catalog stands again: count the DDL as done and lower its fence (F12)."""
         database.schema_fences -= 1
+        if database.snapshot is None:
+            self._roles_unknown(database)
         self.lower(fence)
 
     # Trust in the upstream

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from tests.fix_tools import eventually
-from tests.fix_wire import SYNC, bind, errors, execute, parse, tags
+from tests.fix_wire import SYNC, Frame, bind, errors, execute, parse, tags
 
 
 class Asking:
@@ -187,14 +187,18 @@ def post(asking, path: str, body: str) -> tuple[int, Any]:
 
 def test_each_statement_of_a_batch_is_counted_as_its_own(asking, database):
     """Rows belong to the statement that gave them, an error to the one that failed."""
-    one, three = "SELECT g, random() FROM generate_series(1, 1) g", "SELECT 1 / v FROM batch"
+    one, three = "SELECT v, random() FROM probe WHERE id = 1", "SELECT 1 / $1::int FROM probe"
     with asking.howdah.wire(database) as wire:
-        wire.query("CREATE TABLE batch (v int); INSERT INTO batch VALUES (1), (2), (3)")
-        steps = [parse(sql) + bind() + execute() for sql in (one, three, one)]
-        assert tags(wire.ask(*steps, SYNC)) == ["SELECT 1", "SELECT 3", "SELECT 1"]
-        wire.query("INSERT INTO batch VALUES (0)")
-        assert errors(wire.ask(*steps, SYNC)) == ["22012"]
-    first = shape(asking, "SELECT g, random() FROM generate_series($1, $2) g")
-    second = shape(asking, "SELECT $1 / v FROM batch")
+        asking.howdah.until_hit(wire)
+
+        def batch(divisor: bytes) -> list[Frame]:
+            plain = parse(one) + bind() + execute()
+            return wire.ask(plain, parse(three), bind([divisor]), execute(limit=0), plain, SYNC)
+
+        count = int(wire.rows("SELECT count(*) FROM probe")[0][0])
+        assert tags(batch(b"1")) == ["SELECT 1", f"SELECT {count}", "SELECT 1"]
+        assert errors(batch(b"0")) == ["22012"]
+    first = shape(asking, "SELECT v, random() FROM probe WHERE id = $1")
+    second = shape(asking, "SELECT $2 / $1::int FROM probe")
     assert (first["calls"], first["rows"], first["errors"]) == (4, 3, 0)
-    assert (second["calls"], second["rows"], second["errors"]) == (2, 3, 1)
+    assert (second["calls"], second["rows"], second["errors"]) == (2, count, 1)

@@ -347,3 +347,28 @@ def test_roles_that_were_read_before_and_come_later_change_nothing(engine: Engin
         assert ask(player, READ) == "hit"
     engine.install("late", shop(database_oid=OID + 2, moment=(8, 0)))
     assert ask(player, READ) == Reason.FUNCTIONS_STALE
+
+
+def test_a_database_that_is_gone_tells_nothing_of_roles(engine: Engine) -> None:
+    """Its catalog cannot be read; sessions of others have nothing to fear from that."""
+    player = Player(engine, 1)
+    assert ask(player, READ) == Reason.NOT_CACHED
+    engine.install("gone", shop(database_oid=OID + 1))
+    assert ask(player, READ) == "hit"
+    engine.install("gone", None, Reason.CATALOG_UNAVAILABLE)
+    assert ask(player, READ) == "hit"
+
+
+def test_roles_that_change_where_nobody_can_look(engine: Engine) -> None:
+    """A command in a database whose catalog cannot be read may have been about roles."""
+    player = Player(engine, 1)
+    assert ask(player, READ) == Reason.NOT_CACHED
+    closed = Player(engine, 2, database="closed")
+    engine.install("closed", None, Reason.CATALOG_UNAVAILABLE)
+    closed.query("REVOKE some FROM app")
+    closed.server(complete("REVOKE ROLE") + ready())
+    shell = engine.shell
+    assert isinstance(shell, stage.Shell)
+    assert shell.asked[-1] == "reload closed"
+    shell.finish()
+    assert ask(player, READ) == Reason.FUNCTIONS_STALE
