@@ -84,6 +84,7 @@ class Howdah:
         self.settings = settings
         self.addresses = Addresses()
         self._config_problem: str | None = None
+        self._reading = asyncio.Lock()
         self._config_loaded = time.time()
         upstream = settings.upstream
         # `allow` is plain first; a relay cannot come back after a refusal.
@@ -191,8 +192,14 @@ class Howdah:
         """See `admin.prepared.Keeper`; likewise below."""
 
         async def read() -> None:
-            remarks = await self.reload()
-            done(remarks, self._config_problem)
+            remarks: list[str] = []
+            problem: str | None = "the configuration was not reloaded; the log says why"
+            try:
+                remarks = await self.reload()
+                problem = self._config_problem
+            finally:
+                # Whatever happens, somebody waits for an answer.
+                done(remarks, problem)
 
         tasks.spawn(read(), "reload for the console")
 
@@ -369,6 +376,11 @@ class Howdah:
         Returns:
             Remarks on what it brought.
         """
+        async with self._reading:
+            # One after the other: what was read last is in force.
+            return await self._reload()
+
+    async def _reload(self) -> list[str]:
         read = self.settings.reload
         if read is None:
             return ["there is nothing to read"]

@@ -5,12 +5,13 @@ that `250ms` in a file and on the command line go through the same parser, and
 so that YAML's own ideas (`12:30` is 750, `no` is False) never change a value.
 What must not: the meaning of any key.
 
-Anchors and aliases work; tags do not, and neither do documents of absurd depth
+Anchors and aliases work; tags and merge keys do not, and neither do documents of absurd depth
 or size, which aliases could otherwise make out of a few bytes.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 import yaml
@@ -19,12 +20,16 @@ from proxy.errors import ConfigError
 
 MAX_DEPTH = 20
 MAX_VALUES = 100_000
+MAX_TEXT = 4_000_000  # characters; so many take some seconds to be read
 
 _PLAIN_TAGS = frozenset(
     f"tag:yaml.org,2002:{kind}"
     for kind in ("str", "int", "float", "bool", "null", "timestamp", "value", "merge")
 )
+_MERGE = "tag:yaml.org,2002:merge"
 _NULL = "tag:yaml.org,2002:null"
+# Escapes can make what is no text: it cannot be printed, nor sent.
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,8 @@ def parse(text: str, file: str) -> Value:
     Raises:
         ConfigError: not YAML, or nothing that a configuration can be.
     """
+    if len(text) > MAX_TEXT:
+        raise fail(Place(file), f"more than {MAX_TEXT:,} characters")
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
@@ -92,7 +99,9 @@ def parse(text: str, file: str) -> Value:
         before = text[: error.position]
         place = Place(file, before.count("\n") + 1, error.position - before.rfind("\n"))
         raise fail(place, f"not valid YAML: {error.reason}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except RecursionError:
+        raise fail(Place(file), f"nested more than {MAX_DEPTH} deep") from None
+    except (yaml.YAMLError, ValueError) as error:
         raise fail(Place(file), f"not valid YAML: {type(error).__name__}") from None
     if node is None:
         return Value({}, Place(file))
@@ -123,6 +132,8 @@ class _Converter:
         if isinstance(node, yaml.ScalarNode):
             if node.tag not in _PLAIN_TAGS:
                 raise fail(place, f"the tag {node.tag!r} has no meaning here")
+            if _HALF.search(node.value):
+                raise fail(place, "half of a character: write \\U and 8 digits for both halves")
             return Value(None if node.tag == _NULL else str(node.value), place, key_place)
         if isinstance(node, yaml.SequenceNode) and node.tag.endswith(":seq"):
             return Value([self.value(item, depth + 1) for item in node.value], place, key_place)
@@ -136,6 +147,8 @@ class _Converter:
             place = self.place(key)
             if not isinstance(key, yaml.ScalarNode):
                 raise fail(place, "a key must be a word")
+            if key.tag == _MERGE:
+                raise fail(place, "the merge key `<<` has no meaning here; repeat the keys")
             name = str(key.value)
             if name in mapping:
                 first = mapping[name].key_place

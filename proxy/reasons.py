@@ -74,7 +74,8 @@ class Reason(enum.StrEnum):
     )
     CATALOG_LOADING = (
         "catalog_loading",
-        "the catalog of this database is being read",
+        "the catalog of this database is being read; until then nobody knows what a statement "
+        "does, so it counts as a write of everything",
         "nothing to do: it takes moments",
         "the first statement in a database, or one just after DDL",
     )
@@ -112,7 +113,8 @@ class Reason(enum.StrEnum):
     )
     ENCODING = (
         "encoding",
-        "client_encoding or standard_conforming_strings make the text ambiguous",
+        "client_encoding or standard_conforming_strings make the text ambiguous, so it counts as "
+        "a write of everything",
         "use UTF8 (or a single-byte encoding) and standard_conforming_strings = on",
         "`SET client_encoding = 'SJIS'; SELECT * FROM orders`",
     )
@@ -164,14 +166,26 @@ class Reason(enum.StrEnum):
         "functions_stale",
         "the session has run functions under other settings, or under unknown ones; it keeps "
         "their plans",
-        "set what a session needs before it runs functions",
-        "`SELECT total(1); SET search_path = b; SELECT total(1)` with `total` in PL/pgSQL",
+        "set what a session needs before it runs functions, and declare in a rule what functions "
+        "with dynamic SQL do; a session that has come to this stays so until it ends",
+        "`SELECT total(1); SET search_path = b; SELECT total(1)` with `total` in PL/pgSQL, or any "
+        "function after a statement that nobody can see through, even one with a syntax error",
     )
     PREPARED_STALE = (
         "prepared_stale",
         "settings or schema have changed since the statement was prepared",
         "prepare it again",
         "a prepared statement, run again after `ALTER TABLE orders ADD COLUMN x int`",
+    )
+    PREPARED_OPAQUE = (
+        "prepared_opaque",
+        "it is not known what was prepared under this name: the session has run something that "
+        "nobody can see through since then, or has given the name to several statements by "
+        "PREPARE; it counts as a write of everything",
+        "declare what the other statement does (SHOW QUERIES WHERE reason = 'write_opaque'); after "
+        "PREPARE in SQL, never use a name twice",
+        "`EXECUTE q` of what a function has prepared; a prepared SELECT in the same transaction as "
+        "a CALL whose body has EXECUTE",
     )
     NO_RELATION = (
         "no_relation",
@@ -189,14 +203,15 @@ class Reason(enum.StrEnum):
     # What the statement is.
     UNPARSABLE = (
         "unparsable",
-        "the text is not SQL that the parser knows; PostgreSQL decides",
-        "check the statement",
+        "the text is not SQL that the parser knows; PostgreSQL decides, and it counts as a write "
+        "of everything",
+        "correct the statement: each time that it is sent, everything is evicted",
         "`SELEC 1`",
     )
     STATEMENT_TOO_LONG = (
         "statement_too_long",
-        "the text is longer than what is analysed",
-        "shorten it, or raise the limit",
+        "the text is longer than what is analysed; it counts as a write of everything",
+        "shorten it: long lists of values can be one parameter, as in id = ANY($1)",
         "a SELECT with an IN list of more than 256 kB",
     )
     MULTIPLE_STATEMENTS = (
@@ -225,8 +240,10 @@ class Reason(enum.StrEnum):
     )
     VOLATILE_FUNCTION = (
         "volatile_function",
-        "the statement calls a function whose result changes from call to call",
-        "compute the value in the application",
+        "the statement calls a function whose result changes from call to call, or that is "
+        "called for its effect",
+        "compute the value in the application; nothing to do where the effect is wanted, as of "
+        "nextval() and locks",
         "`SELECT id, random() FROM orders`",
     )
     STABLE_FUNCTION = (
@@ -261,7 +278,8 @@ class Reason(enum.StrEnum):
         "the statement asks something about the session or the server that is not followed: "
         "addresses, versions, settings by a name that is computed, of libraries or of the "
         "transaction, more than 16 settings",
-        "name settings by literals; custom ones such as app.tenant_id are followed",
+        "ask for it in a statement of its own; name settings by literals: custom ones such as "
+        "app.tenant_id are followed",
         "`SELECT inet_client_addr() FROM orders`",
     )
     AMBIGUOUS_NAME = (
@@ -288,7 +306,8 @@ class Reason(enum.StrEnum):
     )
     UNKNOWN_RELATION = (
         "unknown_relation",
-        "a relation of that name is not in the catalog as Howdah knows it",
+        "a relation of that name is not in the catalog as Howdah knows it; what it turns out to be "
+        "is not known, so the statement counts as a write of everything",
         "check the name and the search_path",
         "`SELECT * FROM ordres`",
     )
@@ -368,7 +387,7 @@ class Reason(enum.StrEnum):
     # Statements that are no plain reads.
     EXPLAIN = (
         "explain",
-        "EXPLAIN shows PostgreSQL's plan",
+        "EXPLAIN shows PostgreSQL's plan, and EXPLAIN CACHE what Howdah would do",
         "nothing to do",
         "`EXPLAIN ANALYZE SELECT * FROM orders`",
     )
@@ -435,7 +454,7 @@ class Reason(enum.StrEnum):
     )
     PREPARED_SQL = (
         "prepared_sql",
-        "PREPARE and DEALLOCATE at SQL level are forwarded",
+        "PREPARE, EXECUTE and DEALLOCATE at SQL level are forwarded",
         "use the extended protocol",
         "`PREPARE q AS SELECT * FROM orders`",
     )

@@ -137,7 +137,7 @@ OPTIONS = (
         "127.0.0.1:9432",
         "address or none",
         _optional(units.address),
-        "Where /metrics, /healthz and /readyz are served.",
+        "Where the dashboard, its API, /metrics, /healthz and /readyz are served.",
     ),
     Option(
         "unix_socket",

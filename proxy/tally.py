@@ -81,12 +81,14 @@ class Shape:
         rule: name of the rule that decides. reads: OIDs of the relations that it reads.
         roles: some of the roles that have run it.
         quarantined: its answers are not to be trusted, and not given from memory.
+        dropped: it had to go for others, and is not shown.
     """
 
     __slots__ = (
         "bypassed",
         "bytes",
         "database",
+        "dropped",
         "entries",
         "errors",
         "evicted",
@@ -120,7 +122,7 @@ class Shape:
         self.reads: tuple[int, ...] = ()
         self.roles: set[str] = set()
         self.entries = 0
-        self.quarantined = False
+        self.quarantined = self.dropped = False
         self.reset()
 
     def reset(self) -> None:

@@ -10,6 +10,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import NamedTuple
 
 _SECONDS = {
@@ -93,6 +94,14 @@ def duration_text(seconds: float) -> str:
     """The same duration as people write it; `none` for infinity."""
     if math.isinf(seconds):
         return "none"
+    text = _duration_text(seconds)
+    if "e" not in text and duration(text) == seconds:
+        return text
+    # Nobody writes it like that, but it is the same.
+    return f"{Decimal(repr(seconds)):f}s"
+
+
+def _duration_text(seconds: float) -> str:
     for unit in ("d", "h", "m"):
         if seconds and seconds % _SECONDS[unit] == 0:
             return f"{seconds / _SECONDS[unit]:.0f}{unit}"
@@ -126,7 +135,7 @@ def share(text: str) -> float:
 
 def share_text(value: float) -> str:
     """The same share as people write it."""
-    return f"{value * 100:.12g}%"
+    return f"{Decimal(f'{value * 100:.12g}'):f}%"
 
 
 def switch(text: str) -> bool:

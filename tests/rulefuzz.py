@@ -26,7 +26,8 @@ from proxy.settings import FILE_KEYS, load
 ANNOTATED = Path(__file__).resolve().parents[1] / "config" / "howdah.yaml"
 UPSTREAM = "upstream: postgresql://howdah@127.0.0.1:1/postgres\n"
 PROBLEM = re.compile(r"configuration not reloaded: .+", re.DOTALL)
-_PLACED = re.compile(r"\S+\.yaml(?::\d+:\d+)?: ", re.DOTALL)
+# What is not there has no place.
+_PLACED = re.compile(r"\S+\.yaml(?::\d+:\d+)?: |--upstream is missing;", re.DOTALL)
 
 _VALUES = (
     *("on", "off", "none", "5s", "250ms", "1h", "0s", "-1", "7", "64kB", "5%", "101%", "shop"),

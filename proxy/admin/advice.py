@@ -138,6 +138,7 @@ def advise(seen: Observed) -> list[Advice]:
         *_urgent(seen),
         *_mendable(seen),
         *_opaque_writes(seen),
+        *_doubted(seen),
         *_written_tables(seen),
         *_too_small(seen),
         *_expired(seen),
@@ -238,6 +239,24 @@ def _opaque_writes(seen: Observed) -> Iterator[Advice]:
         )
 
 
+def _doubted(seen: Observed) -> Iterator[Advice]:
+    """Prepared reads that something nobody can see through may have replaced."""
+    reason = Reason.PREPARED_OPAQUE
+    doubted = (row for row in seen.queries if row["reason"] == reason)
+    rows = [row for row in doubted if row["writes"] >= FEW_CALLS and _is_select(row)]
+    if rows:
+        calls = sum(row["writes"] for row in rows)
+        seconds = sum(_cost(row) * row["writes"] / max(1, _forwarded(row)) for row in rows)
+        yield Advice(
+            f"{_statements(len(rows))} not cached, behind others that Howdah cannot see through",
+            f"{reason.meaning}; {calls} calls in {_where(rows)}, {_time(seconds)} of PostgreSQL",
+            reason.advice,
+            "",
+            seconds,
+            _some(rows),
+        )
+
+
 def _mend(reason: Reason, culprit: str) -> str:
     declare = reason in (Reason.UNKNOWN_FUNCTION, Reason.WRITE_OPAQUE)
     if declare and _function(culprit):
@@ -261,15 +280,17 @@ def _function(culprit: str) -> str:
     for part in culprit.split(" in "):
         kind, _, name = part.partition(" ")
         name = name.partition("(")[0]
-        if kind in ("function", "procedure") and name.count(".") == 1:
+        built_in = name.startswith(("pg_catalog.", "information_schema."))
+        if kind in ("function", "procedure") and name.count(".") == 1 and not built_in:
             return name
     return ""
 
 
 def _culprit(seen: Observed, row: Row) -> str:
-    explained = seen.explained.get((row["database"], row["id"]))
-    causes = [] if explained is None else explained.get("because") or []
-    if not causes:
+    explained = seen.explained.get((row["database"], row["id"])) or {}
+    causes = explained.get("because") or []
+    # As it stands by now it may be judged otherwise than when it was counted.
+    if not causes or explained.get("reason", row["reason"]) != row["reason"]:
         return ""
     what, path = str(causes[0]["what"]), causes[0].get("path") or []
     return f"{what} in {path[-1]}" if path else what

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from json import JSONDecodeError, loads
+from json import loads
 from typing import Any
 
 from proxy import __version__
@@ -36,6 +36,8 @@ _CLAUSES = {
     "offset": "OFFSET {}",
 }
 _EXPLAINED = ("sql", "database", "role")
+# Characters of a statement that is explained: nobody has logged in, and all others wait.
+_SQL_LIMIT = 64 * 1024
 # Fences that the front page lists, the oldest ones.
 _FENCES = 100
 _REASONS = {reason.value: reason for reason in Reason}
@@ -86,7 +88,7 @@ class Api:
             return _error(405 if path else 404, "only /api/explain takes POST")
         try:
             asked = loads(body)
-        except (JSONDecodeError, UnicodeDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             return _error(400, "the body is not JSON")
         if not isinstance(asked, dict) or not isinstance(asked.get("sql"), str):
             return _error(400, 'the body is an object with the text "sql"')
@@ -94,6 +96,14 @@ class Api:
         words = {name: asked.get(name) or "" for name in _EXPLAINED}
         if not all(isinstance(word, str) for word in words.values()):
             return _error(400, "sql, database and role are texts")
+        if len(words["sql"]) > _SQL_LIMIT:
+            return _error(
+                413,
+                f"the statement has more than {_SQL_LIMIT} characters",
+                hint="Ask in a session of the database: EXPLAIN CACHE and the statement.",
+            )
+        # Half a surrogate pair is no character, and can be in no statement.
+        words = {name: word.encode("utf-8", "replace").decode() for name, word in words.items()}
         engine = self._house.engine
         found = explain(engine, words["sql"], database=words["database"], role=words["role"])
         return Answer(200, found.document())

@@ -4,6 +4,9 @@ What lives here: the protocol's side of it, simple and extended, and the transac
 that drivers expect. What must not: what statements mean (`admin.commands`), and how a client
 gets in (`admin.gate`).
 
+Work is done in turns of one statement or a few messages, for which the shell asks one by one:
+others have theirs in between, and nothing is answered faster than it is read.
+
 Follows "Message Flow" of the protocol chapter. There are no transactions: what a command does
 is done at once. BEGIN, COMMIT and ROLLBACK move the status alone, and an error in a block fails
 it, so that drivers find what they know.
@@ -29,6 +32,8 @@ from proxy.wire.framing import HEADER, client_header
 # The longest message that is taken, and what a client may send ahead of an answer, in bytes.
 _LIMIT = 1024 * 1024
 _STATEMENTS_LIMIT = 1_000  # prepared statements and portals, each
+_ROWS_LIMIT = 100_000  # that wait in portals to be fetched
+_TURN = 100  # messages without a statement that runs
 _EMPTY = messages.message(b"I")
 # Settings of the session whose values the console has of its own.
 _OWN = ("client_encoding", "standard_conforming_strings")
@@ -73,8 +78,8 @@ class ConsoleSession(Gate):
         """
         super().__init__(house.engine, connection_id, login, roles)
         self.desk = Desk(house, keeper, "", f"console {connection_id}", database)
-        # Set by the shell: writes what has been put out since.
-        self.summon: Callable[[], None] | None = None
+        # Set by the shell: has `go_on` called soon.
+        self.soon: Callable[[], None] = lambda: None
         self._status = b"I"
         self._statements: dict[bytes, _Statement] = {}
         self._portals: dict[bytes, _Portal] = {}
@@ -82,11 +87,25 @@ class ConsoleSession(Gate):
         self._queue: deque[lexer.Statement] | None = None
         self._skips = False  # up to Sync, behind an error
         self._waits = False  # for something that takes a while
+        self._arrived: Callable[[], None] | None = None  # deals with what was waited for
+        self._at = 0  # where in the buffer the next message begins
+        self._ran = False  # something that takes time, in this turn
 
     @property
     def idle(self) -> bool:
-        """Nothing outstanding and no transaction open: it may be ended politely."""
-        return self.started and not self._waits and self._status == b"I"
+        """Nothing outstanding: it may be ended politely. What a block did is done already."""
+        if not self.started:
+            return self._awaits_client
+        return not self._waits and not self.behind
+
+    @property
+    def behind(self) -> bool:
+        """Whether there may be more to do at once than one turn has done."""
+        if not self.started or self.close_client:
+            return False
+        if self._waits:
+            return self._arrived is not None
+        return self._queue is not None or len(self._client_buffer) - self._at >= HEADER
 
     def welcome(self) -> None:
         """See `Gate`."""
@@ -109,28 +128,48 @@ class ConsoleSession(Gate):
 
     def statements(self, data: bytes) -> None:
         """Bytes of the client; those behind a statement that takes a while are kept."""
-        self._client_buffer += data
+        self._client_buffer = self._client_buffer[self._at :] + data
+        self._at = 0
         if len(self._client_buffer) > 2 * _LIMIT:
             self.terminate(ProtocolError("too many bytes while a command runs"), self.now)
             return
-        self._go_on()
+        self.go_on(self.now)
 
-    def _go_on(self) -> None:
-        while not self._waits and not self.close_client:
-            data = self._client_buffer
-            if len(data) < HEADER:
+    def go_on(self, now: float) -> None:
+        """One turn; where it leaves something to do, the shell is asked for another one."""
+        self.now = now
+        self._ran = False
+        arrived, self._arrived = self._arrived, None
+        if arrived is not None:
+            self._waits = False
+            arrived()
+        for _ in range(_TURN):
+            if self._waits or self._ran or self.close_client:
+                break
+            if self._queue is not None:
+                self._next_of_query()
+            elif not self._next_message():
                 return
-            try:
-                kind, size = client_header(data, 0)
-                if size > _LIMIT:
-                    raise ProtocolError("a message is too long for the console", sqlstate="54000")
-            except ProtocolError as error:
-                self.terminate(error, self.now)
-                return
-            if len(data) < size:
-                return
-            self._client_buffer = data[size:]
-            self._message_of_client(kind, data[HEADER:size])
+        if self.behind:
+            self.soon()
+
+    def _next_message(self) -> bool:
+        """Deal with the next message; False where it is not there yet, or makes no sense."""
+        buffer, at = self._client_buffer, self._at
+        if len(buffer) - at < HEADER:
+            return False
+        try:
+            kind, size = client_header(buffer, at)
+            if size > _LIMIT:
+                raise ProtocolError("a message is too long for the console", sqlstate="54000")
+        except ProtocolError as error:
+            self.terminate(error, self.now)
+            return False
+        if len(buffer) - at < size:
+            return False
+        self._at += size
+        self._message_of_client(kind, buffer[at + HEADER : at + size])
+        return True
 
     def _message_of_client(self, kind: int, payload: bytes) -> None:
         if kind == 0x58:  # Terminate
@@ -173,10 +212,11 @@ class ConsoleSession(Gate):
     # --- the simple protocol --------------------------------------------------
 
     def _query(self, payload: bytes) -> None:
+        self._ran = True
         self._statements.pop(b"", None)
         self._portals.pop(b"", None)
         try:
-            if not payload.endswith(b"\x00"):
+            if not payload or payload.find(b"\x00") != len(payload) - 1:
                 raise ProtocolError("invalid message format: a text without an end")
             queue = deque(lexer.statements(values.decoded(payload[:-1])))
         except HowdahError as error:
@@ -186,10 +226,10 @@ class ConsoleSession(Gate):
         if not queue:
             self.to_client.append(_EMPTY)
         self._queue = queue
-        self._next_of_query()
 
     def _next_of_query(self) -> None:
-        while self._queue:
+        """Run the next statement of a Query, or end it."""
+        if self._queue:
             statement = self._queue.popleft()
             try:
                 prepared = commands.prepare(statement, self.desk)
@@ -199,10 +239,9 @@ class ConsoleSession(Gate):
             except HowdahError as error:
                 self._queue.clear()
                 self._failed(error)
-            if self._waits:
-                return
-        self._queue = None
-        self._ready()
+        if not self._queue and not self._waits:
+            self._queue = None
+            self._ready()
 
     def _whole(self, prepared: Prepared, answer: Answer) -> None:
         """Put out an answer as the simple protocol has it."""
@@ -222,12 +261,19 @@ class ConsoleSession(Gate):
             HowdahError: it has failed at once.
         """
         self._allow(prepared)
+        self._ran = True
         found = prepared.run(arguments)
         if isinstance(found, Answer):
             self._answered(prepared, found, done)
             return
         self._waits = True
-        found(lambda answer: self._later(prepared, answer, done))
+        found(lambda answer: self._comes(partial(self._later, prepared, answer, done)))
+
+    def _comes(self, arrived: Callable[[], None]) -> None:
+        """What took a while has ended; the next turn deals with it."""
+        self._arrived = arrived
+        if not self.close_client:
+            self.soon()
 
     def _allow(self, prepared: Prepared) -> None:
         """Raise what PostgreSQL would in the present state of the transaction."""
@@ -258,10 +304,7 @@ class ConsoleSession(Gate):
     def _later(
         self, prepared: Prepared, answer: Answer | HowdahError, done: Callable[[Answer], None]
     ) -> None:
-        """What took a while has ended: go on with what was said meanwhile."""
-        if self.close_client:
-            return
-        self._waits = False
+        """Put out what a statement has come to in the end."""
         if isinstance(answer, Answer):
             self._answered(prepared, answer, done)
         else:
@@ -270,15 +313,13 @@ class ConsoleSession(Gate):
                 self._skips = True
             else:
                 self._queue.clear()
-        if self._queue is not None:
+        if self._queue is not None and not self._queue:
             self._next_of_query()
-        self._go_on()
-        if self.summon is not None:
-            self.summon()
 
     # --- the extended protocol ------------------------------------------------
 
     def _parse(self, payload: bytes) -> None:
+        self._ran = True
         name, at = messages.cut_name(payload)
         text, at = messages.cut_name(payload, at)
         (count,) = struct.unpack_from("!H", payload, at)
@@ -395,7 +436,14 @@ class ConsoleSession(Gate):
             )
 
     def _first_fetch(self, portal: _Portal, answer: Answer, limit: int) -> None:
-        portal.answer = answer
+        waiting = sum(len(other.rows) for other in self._portals.values())
+        if 0 < limit < len(answer.rows) and waiting + len(answer.rows) > _ROWS_LIMIT:
+            raise HowdahError(
+                "too many rows wait in portals",
+                sqlstate="54000",
+                hint="Fetch or close the portals that are open.",
+            )
+        portal.answer = answer._replace(rows=())
         portal.rows.extend(answer.rows)
         self._fetch(portal, limit)
 

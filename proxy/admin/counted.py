@@ -116,15 +116,27 @@ def _most_first(items: Iterable[tuple[str, int]]) -> list[Row]:
 class _Counted:
     """A row of `queries`: of thousands most are cut off again before anything is worked out."""
 
-    __slots__ = ("database", "now", "shape")
+    __slots__ = ("_known", "database", "now", "shape")
 
     def __init__(self, shape: Shape, database: Database | None, now: float) -> None:
         self.shape = shape
         self.database = database
         self.now = now
+        self._known: dict[int, Value] = {}
 
     def __getitem__(self, at: int, /) -> Value:
-        return _QUERIES[at](self)
+        # A filter may ask for a quantile a hundred times.
+        if at in self._known:
+            return self._known[at]
+        value = self._known[at] = _QUERIES[at](self)
+        return value
+
+    @property
+    def outcome(self) -> str:
+        """Of the last call that was not a hit; a BEGIN may never have reached PostgreSQL."""
+        shape = self.shape
+        memory = shape.hits + shape.shared + shape.stale
+        return shape.outcome or ("other" if shape.others and not memory else "hit")
 
     @property
     def idle(self) -> float | None:
@@ -143,7 +155,7 @@ _QUERIES: tuple[Callable[[_Counted], Value], ...] = (
     lambda row: row.shape.id,
     lambda row: row.shape.database,
     lambda row: row.shape.text,
-    lambda row: row.shape.outcome or "hit",
+    lambda row: row.outcome,
     lambda row: row.shape.reason or None,
     lambda row: row.shape.calls,
     lambda row: row.shape.hits,

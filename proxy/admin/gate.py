@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # Bytes that are held before the client is known, of either side.
 _LIMIT = 64 * 1024
+_NAME = 63  # bytes of a role's name
 _AUTHENTICATED = (b"\0\0\0\0", b"\0\0\0\x0c")  # Ok, SASLFinal: nothing is asked for
 
 
@@ -151,6 +152,8 @@ class Gate:
         if kind == 0x52:  # Authentication
             self._awaits_client = payload[:4] not in _AUTHENTICATED
             self.to_client.append(message)
+            if self._awaits_client and self.client_gone:
+                self.close_server = self.close_client = True
         elif kind == 0x53:  # ParameterStatus
             name, _, value = payload.rstrip(b"\x00").partition(b"\x00")
             self.reported[name.decode("utf-8", "replace")] = value.decode("utf-8", "replace")
@@ -167,13 +170,15 @@ class Gate:
         self._lower()
         self.to_server.append(messages.TERMINATE)
         self.close_server = True
-        # Who that is: PostgreSQL cuts long names.
-        role = self.reported.get("session_authorization", self.user)
-        if role not in self._roles:
-            self.refused(role)
+        # Who that is: PostgreSQL cuts long names. A pooler in between may report the role that
+        # it uses itself, which is not who has shown a password.
+        asked = self.user.encode("utf-8", "surrogateescape")[:_NAME].decode("utf-8", "replace")
+        role = self.reported.get("session_authorization", asked)
+        if role != asked or role not in self._roles:
+            self.refused(asked)
             self._end(
                 HowdahError(
-                    f'role "{role}" may not use the administration console of Howdah',
+                    f'role "{asked}" may not use the administration console of Howdah',
                     sqlstate="42501",
                     hint="Name the role in the setting admin_roles, and restart Howdah.",
                 )

@@ -27,6 +27,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _COMMENT = re.compile(r"/\*|\*/")
+_LIMIT = 20_000  # tokens of one text
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def tokens(text: str) -> list[Token]:
     """Everything but white space and comments.
 
     Raises:
-        HowdahError: 42601, a quote or comment that does not end.
+        HowdahError: 42601, a quote or comment that does not end; 54001, too many of them.
     """
     found: list[Token] = []
     position = 0
@@ -75,6 +76,12 @@ def tokens(text: str) -> list[Token]:
             kind, end = "string", close + len(match["dollar"])
         if kind != "space":
             found.append(Token(kind, text[position:end], position, end))
+            if len(found) > _LIMIT:
+                raise HowdahError(
+                    "the text is too long for the console",
+                    sqlstate="54001",
+                    hint="A session of the database itself knows EXPLAIN CACHE, too.",
+                )
         position = end
     return found
 

@@ -42,6 +42,7 @@ DEFAULTS = {
 }
 _UTF8 = ("utf8", "utf-8", "unicode")
 _SETTINGS_LIMIT = 100  # that a session may have given values
+_COLUMNS = 1664  # of a SELECT, as in PostgreSQL
 # Words that SQL statements begin with.
 SQL = frozenset(
     "ALTER ANALYZE CALL CHECKPOINT CLUSTER COMMENT COPY CREATE DECLARE DELETE DO DROP EXECUTE "
@@ -266,7 +267,10 @@ _WORDS: dict[str, tuple[Type, Value]] = {
 def _constants(statement: Statement, desk: Desk) -> Prepared:
     columns: list[Column] = []
     values: list[Callable[[], Value]] = []
-    for item in _items(list(statement.tokens[1:])):
+    items = _items(list(statement.tokens[1:]))
+    if len(items) > _COLUMNS:
+        raise HowdahError(f"target lists can have at most {_COLUMNS} entries", sqlstate="54011")
+    for item in items:
         name, type, value = _item(item, desk)
         columns.append(Column(name, type, name))
         values.append(value)

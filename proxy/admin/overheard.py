@@ -27,6 +27,10 @@ _QUERY, _PARSE, _BIND = b"QPB"
 # Names that are remembered of statements that speak of a password.
 _NAMES = 1_000
 _SECRET = re.compile(r"passw|secret|credential|pgp_sym|crypt\s*\(", re.IGNORECASE)
+# Statements that SQL itself prepares, and where they are run: names as they stand there.
+_NAME = r"\s+(\"(?:[^\"]|\"\")+\"|[^\W\d][\w$]*)"
+_PREPARES = re.compile(rf"\bPREPARE{_NAME}", re.IGNORECASE)
+_EXECUTES = re.compile(rf"\bEXECUTE{_NAME}", re.IGNORECASE)
 _HIDDEN = "not shown, since the statement speaks of a secret"
 
 
@@ -37,6 +41,7 @@ class Overheard:
         self._tail = b""
         self._skip = 0
         self._secret: set[bytes] = set()
+        self._too_many = False  # to remember which: any may be
 
     def lines(self, chunk: bytes) -> Iterator[str]:
         """What the messages say that end in `chunk`; those too long to be looked at say so."""
@@ -64,6 +69,9 @@ class Overheard:
     def _line(self, kind: int, payload: bytes, size: int) -> str:
         if size > LIMIT:
             what = {_QUERY: "query", _PARSE: "parse", _BIND: "bind"}[kind]
+            if kind == _PARSE:
+                # Nobody has looked at what it speaks of.
+                self._keep(messages.cut_name(payload)[0], True)
             return f"{what} of {size} bytes"
         if kind == _QUERY:
             return f"query {self._text(payload[:-1])[0]}"
@@ -73,22 +81,35 @@ class Overheard:
             self._keep(name, secret)
             return f"parse{_named(name)} {text}"
         statement, at = messages.cut_name(payload, at)
-        if statement in self._secret:
+        if self._is_secret(statement):
             return f"bind{_named(statement)} with values {_HIDDEN}"
         return f"bind{_named(statement)} with ({', '.join(_values(payload, at))})"
 
+    def _is_secret(self, name: bytes) -> bool:
+        return name in self._secret or (self._too_many and bool(name))
+
     def _keep(self, name: bytes, secret: bool) -> None:
         self._secret.discard(name)
-        if secret:
-            if len(self._secret) >= _NAMES:
-                self._secret.clear()
+        if secret and name and len(self._secret) >= _NAMES:
+            self._too_many = True
+        elif secret:
             self._secret.add(name)
 
     def _text(self, raw: bytes) -> tuple[str, bool]:
         text = raw.decode("utf-8", "replace")
-        if _SECRET.search(text):
-            return normal.normal(text)[:TEXT] or f"(text {_HIDDEN})", True
+        secret = _SECRET.search(text) is not None
+        if secret:
+            for name in _PREPARES.findall(text):
+                self._keep(_folded(name), True)
+        if secret or any(self._is_secret(_folded(name)) for name in _EXECUTES.findall(text)):
+            return normal.normal(text)[:TEXT] or f"(text {_HIDDEN})", secret
         return _cut(text, TEXT), False
+
+
+def _folded(name: str) -> bytes:
+    """A name of SQL as the protocol has it."""
+    found = name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
+    return found.encode()
 
 
 def _named(name: bytes) -> str:

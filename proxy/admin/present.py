@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from proxy import __version__
@@ -128,6 +129,8 @@ def reach(engine: Engine, granules: Iterable[Granule]) -> tuple[str | None, str 
         if granule in starting:
             databases.add(starting[granule].name)
             continue
+        if granule[0] < 0:
+            continue  # the start of a session in a database that nobody has come into yet
         database = known.get(granule[0])
         databases.add(str(granule[0]) if database is None else database.name)
         tables.add(name_of(database, granule[1]))
@@ -155,11 +158,20 @@ def contract(house: House) -> Iterator[Row]:
     system, timeline, start = engine.identity or ("", "", "")
     yield "server", system or None, "system identifier of the server that answers"
     yield "timeline", timeline or None, "its timeline; a failover begins another"
-    yield "server_start", start or None, "when it was started, and its statistics were reset"
+    yield "server_start", _moments(start), "when it was started, and its statistics were reset"
     for number, problem in enumerate(status.problems, 1):
         yield f"problem_{number}", problem, "to be mended"
     for number, warning in enumerate(house.warnings(), 1):
         yield f"warning_{number}", warning, "may weaken the promise"
+
+
+def _moments(seconds: str) -> str | None:
+    """Unix times with slashes between them, for people."""
+    try:
+        times = [datetime.fromtimestamp(float(each), UTC) for each in seconds.split("/") if each]
+    except (ValueError, OverflowError, OSError):
+        return seconds
+    return ", ".join(f"{time:%Y-%m-%d %H:%M:%S} UTC" for time in times) or None
 
 
 def config(house: House) -> Iterator[Row]:

@@ -41,6 +41,10 @@ _TRUE = ("t", "true", "y", "yes", "on", "1")
 _FALSE = ("f", "false", "n", "no", "off", "0")
 _INT8 = 1 << 63
 _PARAMETERS = 1_000
+# What one run may cost while everybody waits: parts of the filter times rows, and characters
+# that patterns are held against; half a second each, or so.
+_WORK = 1_000_000
+_CHARACTERS = 8_000_000
 
 
 class Selection:
@@ -65,6 +69,8 @@ class Selection:
         self._limit = compiler.bound("LIMIT", asked.limit)
         self._offset = compiler.bound("OFFSET", asked.offset)
         self._patterns = compiler.patterns
+        # A row is compared a few times to find its place.
+        self._parts = compiler.parts + 4 * len(self._order)
         self.parameters: tuple[Type, ...] = compiler.parameters()
 
     def _key(self, compiler: _Compiler, node: Node) -> Step:
@@ -96,14 +102,20 @@ class Selection:
                 sqlstate="08P01",
             )
         values = [_read(value, type) for value, type in zip(values, self.parameters, strict=True)]
-        self._patterns.clear()
+        self._patterns.begin()
         limit = _bound("LIMIT", self._limit, values)
         offset = _bound("OFFSET", self._offset, values) or 0
         where = self._where
         try:
-            found = [
-                row for row in self._view.rows(house) if where is None or where(row, values) is True
-            ]
+            found: list[Cells] = list(self._view.rows(house))
+            if self._parts * len(found) > _WORK:
+                raise HowdahError(
+                    f"the filter is too long for {len(found)} rows",
+                    sqlstate="54001",
+                    hint="Write fewer conditions.",
+                )
+            if where is not None:
+                found = [row for row in found if where(row, values) is True]
             for key, descending, nulls_first in reversed(self._order):
                 _sort(found, key, values, descending, nulls_first)
         except RecursionError:
@@ -186,6 +198,12 @@ def _targets(view: View, asked: Filter) -> list[tuple[Column, int]]:
         if target.shown_as:
             column = Column(target.shown_as, column.type, column.help)
         found.append((column, place))
+    # What is asked for is put together at once: a column a thousand times would be too much.
+    most = 2 * len(view.columns)
+    if len(found) > most:
+        raise HowdahError(
+            f"target lists of {view.name} can have at most {most} entries", sqlstate="54011"
+        )
     return found
 
 
@@ -280,14 +298,42 @@ def _varies(node: Node) -> bool:
     return isinstance(node, filters.Column)
 
 
+class _Patterns:
+    """The compiled patterns of one run, by place and text: what they cost is bounded per run."""
+
+    def __init__(self) -> None:
+        self._left = 0
+        self._ready: dict[tuple[int, str], patterns.Pattern | patterns.Parts] = {}
+
+    def begin(self) -> None:
+        """A run begins."""
+        self._left = _CHARACTERS
+        self._ready.clear()
+
+    def matches(self, site: int, word: str, pattern: str, text: str) -> bool:
+        """Whether a text matches; `word` is the operator."""
+        ready = self._ready.get((site, pattern))
+        if ready is None:
+            make = patterns.like if "like" in word else patterns.regex
+            ready = self._ready[site, pattern] = make(pattern, fold=word in ("ilike", "~*"))
+        self._left -= len(text) // ready.speed
+        if self._left < 0:
+            raise HowdahError(
+                "the patterns take too long",
+                sqlstate="54001",
+                hint="Name other conditions first, so that fewer rows are left for them.",
+            )
+        return ready.matches(text)
+
+
 class _Compiler:
     """Nodes to steps, over the columns of one view; finds out the types of parameters."""
 
     def __init__(self, view: View) -> None:
         self._view = view
         self._types: dict[int, Type] = {}
-        # Compiled patterns of one run, by place and text: what they cost is bounded per run.
-        self.patterns: dict[tuple[int, str], patterns.Pattern] = {}
+        self.patterns = _Patterns()
+        self.parts = 0  # nodes that are looked at for each row
         self._sites = 0
 
     def parameters(self) -> tuple[Type, ...]:
@@ -323,6 +369,7 @@ class _Compiler:
         Raises:
             HowdahError: 42703, 42804, 42883, 22P02 ...
         """
+        self.parts += 1
         own = self.type_of(node)
         if own is None:
             return self._literal(node, wanted or "text")
@@ -447,8 +494,6 @@ class _Compiler:
         text, pattern = (self.node(operand, "text") for operand in operands)
         if not isinstance(operands[1], filters.Constant | filters.Parameter):
             raise HowdahError("a pattern is a literal or a parameter", sqlstate="42601")
-        make = patterns.like if "like" in word else patterns.regex
-        fold = word in ("ilike", "~*")
         self._sites += 1
         site, compiled = self._sites, self.patterns
 
@@ -456,10 +501,7 @@ class _Compiler:
             one, other = text(row, values), pattern(row, values)
             if not isinstance(one, str) or not isinstance(other, str):
                 return None
-            ready = compiled.get((site, other))
-            if ready is None:
-                ready = compiled[site, other] = make(other, fold=fold)
-            return ready.matches(one)
+            return compiled.matches(site, word, other, one)
 
         return step
 

@@ -96,7 +96,9 @@ join pg_catalog.pg_opclass o on o.oid = i.indclass[n]
 where i.indrelid >= 16384 and i.indisunique and i.indisvalid and i.indimmediate
   and i.indpred is null and i.indexprs is null
 group by i.indexrelid, i.indrelid
-having pg_catalog.bool_and(a.attnotnull and a.attcollation = i.indcollation[n] and o.opcdefault)
+having pg_catalog.bool_and(a.attnotnull and a.attcollation = i.indcollation[n] and o.opcdefault
+  and not exists (select from pg_catalog.pg_constraint c where c.conrelid = i.indrelid
+    and c.contype = 'n' and not c.convalidated and c.conkey[1] = a.attnum))
 order by i.indexrelid
 """
 
@@ -203,9 +205,10 @@ _SETTINGS_READ = (
     "(?:[^(){}]*:args [(][{]CONST :consttype 25 [^{}]*:constvalue [0-9]+ [[] ([-0-9 ]+) []])?"
 )
 
-# Kinds of nodes, and fields that say that a query gives some of its rows, or gathers them
-# in an array (ARRAY_SUBLINK of primnodes.h).
-_NODES = "(?:[{]|:(?=(?:limitCount|limitOffset) [{]|hasDistinctOn true|subLinkType 6))([A-Za-z_]+)"
+# Fields that say that a query gives some of its rows by their place, or gathers them in an
+# array (ARRAY_SUBLINK of primnodes.h).
+_CHOICES = (":limitCount {", ":limitOffset {", ":hasDistinctOn true", ":subLinkType 6")
+_CHOOSES = " or ".join(f"pg_catalog.strpos(tree, '{sign}') > 0" for sign in _CHOICES)
 
 # For PostgreSQL 14 and later.
 EXPRESSIONS = f"""
@@ -218,7 +221,8 @@ select owner, purpose,
                  x.t, ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([1-9][0-9]*)', 'g') m),
         '{{}}'),
        {_found(":relid ([1-9][0-9]*)", "pg_catalog.oid")},
-       {_found(_NODES, "text")},
+       {_found("[{]([A-Z_]+)", "text")}
+       || case when pg_catalog.bool_or({_CHOOSES}) then '{{chooses}}'::text[] else '{{}}' end,
        {_found(":resulttype ([0-9]+) :resultcollid", "pg_catalog.oid")},
        {_found("[{]SQLVALUEFUNCTION :op ([0-9]+)", "int", "SQLVALUEFUNCTION")},
        {_found(":commandType ([0-9]+)", "int")},

@@ -39,10 +39,9 @@ _HARMLESS = {
     "ONCONFLICTEXPR RETURNINGEXPR SETTODEFAULT TABLEFUNC WITHCHECKOPTION".split(),
     Reason.UNSUPPORTED_SYNTAX,
 )
-# What gives some of the rows, or numbers them by their place: fields of a query, see
-# `catalog.queries`, and a node.
-_CHOOSING = frozenset(("limitCount", "limitOffset", "hasDistinctOn", "subLinkType"))
-_NUMBERING = "WINDOWFUNC"
+# What gives some of the rows, or numbers them, by their place: a word of `catalog.queries`
+# for fields of a query, and a node.
+_CHOOSES, _NUMBERS = "chooses", "WINDOWFUNC"
 # Aggregates that show in which order they have met their values: array_agg, string_agg,
 # xmlagg, any_value and those of JSON; and those that add up floats (pg_proc.dat).
 _GATHERING = frozenset(
@@ -66,7 +65,7 @@ def tree_of(row: ExpressionRow, text_reason: Callable[[int], Reason], bad_domain
         bad_domains: checks that cannot be seen through may run.
     """
     reasons = [_HARMLESS[node] for node in row.nodes if node in _HARMLESS]
-    nodes = [node for node in row.nodes if node not in _CHOOSING]
+    nodes = [node for node in row.nodes if node != _CHOOSES]
     unknown = [node for node in nodes if node not in _PLAIN and node not in _HARMLESS]
     if unknown:
         reasons.append(Reason.UNSUPPORTED_SYNTAX)
@@ -96,7 +95,7 @@ def tree_of(row: ExpressionRow, text_reason: Callable[[int], Reason], bad_domain
         asks=bool(settings) or any(value > _LAST_CLOCK for value in row.values),
         schema=_CURRENT_SCHEMA in row.values,
         chooses=len(nodes) < len(row.nodes)
-        or _NUMBERING in nodes
+        or _NUMBERS in nodes
         or not _GATHERING.isdisjoint(row.functions),
     )
 

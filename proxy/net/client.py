@@ -23,7 +23,6 @@ from proxy.net import cancel, logs, tls, upstream
 from proxy.net.flow import Hold, Outlet, Valve
 from proxy.net.scram_guard import ScramGuard
 from proxy.session.core import Session
-from proxy.session.statistics import TIMED_TOGETHER
 from proxy.wire import messages, startup
 
 if TYPE_CHECKING:
@@ -76,6 +75,7 @@ class Client(asyncio.Protocol):
         self._straight: Session | ConsoleSession | None = None
         self._guard: ScramGuard | None = None
         self._waiting: asyncio.TimerHandle | None = None  # runs while a request is held
+        self._turn_due = False  # of a console; its client is not read meanwhile
         self.upstream: upstream.Upstream | None = None
         # How it ends.
         self._here = False  # the client's transport can still be written to
@@ -125,7 +125,7 @@ class Client(asyncio.Protocol):
             self.flush()
             if session.held is not None:
                 self._start_waiting()
-        if self._statistics.fresh_hits >= TIMED_TOGETHER:
+        if self._statistics.fresh_hits >= self._statistics.time_at:
             self._statistics.time_hits(monotonic() - began, session.served)
 
     def eof_received(self) -> bool:
@@ -159,6 +159,8 @@ class Client(asyncio.Protocol):
         if not self.outlet.pour():
             return
         self.valve.release(Hold.SELF_SLOW)
+        if self._turn_due:
+            asyncio.get_running_loop().call_soon(self._turn)
         if self.upstream is not None:
             self.upstream.valve.release(Hold.PEER_SLOW)
 
@@ -296,7 +298,7 @@ class Client(asyncio.Protocol):
         opening = packet.raw
         if console and board.console is not None:
             desk = self.session = board.console(self.connection_id)
-            desk.summon = self.flush
+            desk.soon = self._another_turn
             opening = desk.start(packet, monotonic())
         else:
             self._start_session(packet)
@@ -423,6 +425,30 @@ class Client(asyncio.Protocol):
             return True
         self.flush()
         return True
+
+    # --- turns of the console --------------------------------------------------
+
+    def _another_turn(self) -> None:
+        """The console has more to do: its client is read again once that is done."""
+        if not self._turn_due:
+            self._turn_due = True
+            self.valve.hold(Hold.BUSY)
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Have the console go on, unless its client does not take what it has put out."""
+        session = self.session
+        if not isinstance(session, ConsoleSession) or not self._turn_due or self.outlet.full:
+            return
+        self._turn_due = False
+        try:
+            session.go_on(monotonic())
+        except Exception as error:
+            self.failed(error)
+            return
+        self.flush()
+        if not self._turn_due:
+            self.valve.release(Hold.BUSY)
 
     # --- the way out ----------------------------------------------------------
 

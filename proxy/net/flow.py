@@ -29,6 +29,7 @@ class Hold(enum.IntFlag):
     CONNECTING = 1  # the other side is not there yet, or TLS is being negotiated
     PEER_SLOW = 2  # the other side does not take what it is sent
     SELF_SLOW = 4  # this side asks for more while it does not take its answers
+    BUSY = 8  # this side has asked for more than is done in one turn
 
 
 # More bytes than this are written piece by piece, without copying them together.

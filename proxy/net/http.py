@@ -7,13 +7,16 @@ says so through `Status`; and what the API answers, see `admin.api`.
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -21,6 +24,7 @@ from proxy.admin.api import Answer, Api
 from proxy.admin.house import Status as Status
 from proxy.metrics import CONTENT_TYPE
 from proxy.net import pages
+from proxy.net.hosts import OwnNames
 
 
 class _Server(uvicorn.Server):
@@ -29,6 +33,14 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+class _Json(JSONResponse):
+    """JSON of texts that come from clients, too: names may be in any encoding."""
+
+    def render(self, content: Any) -> bytes:
+        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+        return text.encode("utf-8", "replace")
 
 
 # Bytes of a request's body. Statements are short.
@@ -55,7 +67,7 @@ def application(
 
     async def readyz(_: Request) -> Response:
         now = status()
-        return JSONResponse(asdict(now), status_code=200 if now.ready else 503)
+        return _Json(asdict(now), status_code=200 if now.ready else 503)
 
     routes = [
         Route("/metrics", show_metrics),
@@ -65,26 +77,51 @@ def application(
     ]
     if api is not None:
         routes.append(_api(api))
-    return Starlette(routes=routes)
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(OwnNames)],
+        exception_handlers={HTTPException: _refused},
+    )
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """A page or method that is not there; to users of the API in its own form."""
+    assert isinstance(error, HTTPException)
+    if request.scope["path"].startswith("/api"):
+        answer = _json(Answer(error.status_code, {"error": error.detail}))
+        answer.headers.update(error.headers or {})
+        return answer
+    return PlainTextResponse(f"{error.detail}\n", error.status_code, headers=error.headers)
 
 
 def _api(api: Api) -> Route:
     async def answer(request: Request) -> Response:
         path = request.path_params["path"]
         if request.method == "POST":
-            body = b""
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > _BODY_LIMIT:
-                    return _json(Answer(413, {"error": "the body is too long"}))
+            try:
+                body = await _body(request)
+            except ClientDisconnect:
+                return Response(status_code=400)  # nobody is there to read it
+            if body is None:
+                return _json(Answer(413, {"error": "the body is too long"}))
             return _json(api.post(path, body))
         return _json(api.get(path, request.query_params))
 
     return Route("/api/{path:path}", answer, methods=["GET", "POST"])
 
 
+async def _body(request: Request) -> bytes | None:
+    """The body of a request; None where it is too long."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _BODY_LIMIT:
+            return None
+    return body
+
+
 def _json(answer: Answer) -> Response:
-    return JSONResponse(answer.document, status_code=answer.status, headers=_HEADERS)
+    return _Json(answer.document, status_code=answer.status, headers=_HEADERS)
 
 
 def make_server(app: Any) -> uvicorn.Server:
@@ -98,6 +135,7 @@ def make_server(app: Any) -> uvicorn.Server:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=1,
     )

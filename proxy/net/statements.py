@@ -92,9 +92,9 @@ class _Listener:
             "statement": shape.text,
         }
         self._log.info(
-            "%s %s %s",
+            "%s %s",
             " ".join(words),
-            shape.id,
-            shape.text,
+            # Texts that are not read have one word for both.
+            shape.id if shape.id == shape.text else f"{shape.id} {shape.text}",
             extra={"direction": direction, "fields": fields},
         )

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from math import inf, isinf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -255,14 +256,20 @@ class ServerWatch:
         pids = self.other_pids() | self._board.backend_pids()
         return pids if self.own.pid is None else pids | {self.own.pid}
 
+    @property
+    def _patience(self) -> float:
+        """Seconds after which no answer is served that one of them could have made wrong."""
+        longest = self._engine.rules.longest
+        return inf if self._max_age is None else max(self._max_age, longest)
+
     def _waited_enough(self, started: float) -> bool:
-        return self._max_age is not None and monotonic() - started > self._max_age
+        return monotonic() - started > self._patience
 
     def _tell(self, waiting: dict[int, str | None], hidden: list[int]) -> None:
         pids = ", ".join(map(str, sorted(waiting)[:10]))
         advice = ""
         if hidden:
-            limit = "" if self._max_age is None else f", at most {self._max_age:g} s"
+            limit = "" if isinf(self._patience) else f", at most {self._patience:g} s"
             advice = (
                 "; without pg_read_all_stats Howdah's role cannot see that one is idle "
                 f"and waits until it ends{limit}"

@@ -142,8 +142,9 @@ def judge_names(
     _judge_syntax(facts, path, code)
     for call in facts.calls:
         _judge_call(call, reach, path, code)
-    if transitions is not None and _is_ambiguous(facts, catalog, path):
-        code.add(Effect.HARMLESS, Reason.AMBIGUOUS_NAME, "a name in its body")
+    ambiguous = None if transitions is None else _ambiguous(facts, catalog, path)
+    if ambiguous is not None:
+        code.add(Effect.HARMLESS, Reason.AMBIGUOUS_NAME, f'"{ambiguous}" in its body')
     _judge_zones(facts, catalog, code)
     if catalog.row_functions:
         for name in facts.dotted:
@@ -159,8 +160,8 @@ def judge_names(
         _judge_casts(facts, catalog, path, code)
 
 
-def _is_ambiguous(facts: Facts, catalog: CatalogSnapshot, path: Path) -> bool:
-    """Whether a name in a body could mean several things.
+def _ambiguous(facts: Facts, catalog: CatalogSnapshot, path: Path) -> str | None:
+    """A name in a body that could mean several things; None if there is none.
 
     The session keeps the plan that it made for a body, and what was made later, in front
     or with better fitting arguments, does not end it.
@@ -168,15 +169,16 @@ def _is_ambiguous(facts: Facts, catalog: CatalogSnapshot, path: Path) -> bool:
     for schema, name in facts.relations:
         found = catalog.find_relations(schema, name, path)
         if sum(not relation.temporary for relation in found) > 1:
-            return True
+            return name
     for call in facts.calls:
         found_functions = _overloads(call, call.function.name, catalog, path)
         if len(found_functions) > 1 and any(function.oid for function in found_functions):
-            return True
+            return call.function.name
     # A compiled body keeps its types when the search_path changes.
-    return any(
-        schema is None and catalog.count_types(name, None) > 1 for schema, name in facts.types
-    )
+    for schema, name in facts.types:
+        if schema is None and catalog.count_types(name, None) > 1:
+            return name
+    return None
 
 
 def judge_calls(facts: Facts, reach: Reach, path: Path) -> Code:

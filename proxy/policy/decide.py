@@ -69,7 +69,7 @@ def _ruled(plan: Plan, analysis: Analysis, situation: Situation) -> Plan:
     if situation.search_path is None:
         return _forwarded(plan, Reason.SESSION_UNKNOWN)
     if situation.trace is not None:
-        situation.trace.asked(subject_of(plan, analysis, situation))
+        situation.trace.asked(subject_of(analysis, situation))
     hints = analysis.hints
     if hints.unknown:
         plan = replace(plan, ignored=hints.unknown)
@@ -77,7 +77,7 @@ def _ruled(plan: Plan, analysis: Analysis, situation: Situation) -> Plan:
         return replace(plan, kind=Kind.BYPASS, reason=Reason.HINT_OFF)
     verdict = NO_VERDICT
     if len(situation.rules):
-        verdict = situation.rules.verdict(subject_of(plan, analysis, situation))
+        verdict = situation.rules.verdict(subject_of(analysis, situation))
     if verdict.cache is False and not hints.cache:
         return replace(plan, kind=Kind.BYPASS, reason=Reason.RULE_OFF, rule=verdict.rule)
     terms = _terms(hints, verdict)
@@ -86,12 +86,13 @@ def _ruled(plan: Plan, analysis: Analysis, situation: Situation) -> Plan:
     return replace(plan, terms=terms, rule=verdict.rule)
 
 
-def subject_of(plan: Plan, analysis: Analysis, situation: Situation) -> Subject:
-    """The statement as rules see it: a read whose `plan` has all that it depends on."""
+def subject_of(analysis: Analysis, situation: Situation) -> Subject:
+    """The statement as rules see it: a read, all of whose relations are known."""
+    told = situation.rules.relations or situation.trace is not None
     return Subject(
         situation.database,
         situation.role,
-        _names(analysis.statements[0], plan, situation),
+        _names(analysis.statements[0], situation) if told else (),
         analysis.text,
         situation.audience,
         normal.identity(analysis.text) if situation.rules.fingerprints else None,
@@ -118,14 +119,36 @@ def _forwarded(plan: Plan, reason: Reason) -> Plan:
     return replace(plan, kind=Kind.BYPASS, reason=reason, reads=())
 
 
-def _names(facts: Facts, plan: Plan, situation: Situation) -> set[str]:
-    """The relations that an answer is made of, as named and as reached."""
+def _names(facts: Facts, situation: Situation) -> set[str]:
+    """The relations that an answer is made of, as named and as reached.
+
+    The rows of a partition are also its parents', and a parent's those of its partitions.
+    """
     catalog, path = situation.catalog, situation.search_path
     assert catalog is not None
-    names = {catalog.name_of(oid) for oid in plan.reads}
+    declared, wide, watched = situation.rules.declared, situation.wide, situation.watched
+    reach = reach_of(catalog, declared, wide=wide, watched=watched)
+    oids = reach.relations(judge(facts, reach, path).nodes)
+    names = {catalog.name_of(oid) for oid in oids | _parents(oids, catalog)}
     for schema, name in facts.relations:
         names |= {found.qualified for found in catalog.find_relations(schema, name, path)}
     return names
+
+
+def _parents(oids: set[int], catalog: CatalogSnapshot) -> set[int]:
+    """What the relations are partitions or inheritance children of, at any distance."""
+    above: dict[int, list[int]] = {}
+    if any(relation.root for oid in oids if (relation := catalog.by_oid.get(oid)) is not None):
+        for parent, children in catalog.descendants.items():
+            for child in children:
+                above.setdefault(child, []).append(parent)
+    found: set[int] = set()
+    pending = list(oids)
+    while pending:
+        following = set(above.get(pending.pop(), ())) - found
+        found |= following
+        pending += following
+    return found
 
 
 def _reach(situation: Situation) -> Reach | None:
@@ -519,7 +542,7 @@ def _execute(facts: Facts, situation: Situation) -> Plan:
         return plan
     if not facts.prepared:
         return plan
-    return replace(plan, executes=facts.prepared[0])
+    return replace(plan, reason=Reason.PREPARED_OPAQUE, executes=facts.prepared[0])
 
 
 def _unknown(facts: Facts, situation: Situation) -> Plan:

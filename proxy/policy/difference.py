@@ -23,6 +23,7 @@ class Seen:
         id, database, text: fingerprint, and the text without literals.
         roles: some that have run it. relations: what it reads, each as `schema.name`.
         calls: all of them. memory: those that were answered from memory.
+        hinted: some have said `off` in a hint, which is above rules.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Seen:
     relations: tuple[str, ...]
     calls: int = 0
     memory: int = 0
+    hinted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ def differences(old: Rules, new: Rules, seen: Iterable[Seen]) -> Iterator[Change
 
 
 def declarations(old: Rules, new: Rules, seen: Iterable[Seen]) -> Iterator[Declared]:
-    """The functions whose declarations differ."""
+    """The functions whose declarations differ, and which of all statements call them."""
     statements = list(seen)
     for function in sorted({*old.declared, *new.declared}):
         was, becomes = old.declared.get(function), new.declared.get(function)
@@ -107,8 +109,9 @@ def declarations(old: Rules, new: Rules, seen: Iterable[Seen]) -> Iterator[Decla
             what = "is declared otherwise"
         else:
             continue
-        name = re.compile(rf"\b{re.escape(function.partition('.')[2])}\b", re.IGNORECASE)
-        calls = tuple(each for each in statements if name.search(each.text))
+        schema, _, name = map(re.escape, function.partition("."))
+        call = re.compile(rf'(?<![\w$".])(?:"?{schema}"?\s*\.\s*)?"?{name}"?\s*\(', re.IGNORECASE)
+        calls = tuple(each for each in statements if call.search(each.text))
         yield Declared(function, what, calls)
 
 
@@ -130,10 +133,14 @@ def _who(role: str, application: str) -> str:
 
 
 def _relations(seen: Seen) -> set[str]:
-    """What it reads, and what it names: a view is named only."""
+    """What it reads, and what it names: a view is named only, and in some schema."""
     relations = set(seen.relations)
+    known = {relation.partition(".")[2] for relation in relations}
     schemas = {relation.partition(".")[0] for relation in relations} | {"public"}
     for facts in analyse(seen.text).statements:
         for schema, name in facts.relations:
-            relations |= {f"{each}.{name}" for each in ([schema] if schema else schemas)}
+            if schema:
+                relations.add(f"{schema}.{name}")
+            elif name not in known:
+                relations |= {f"{each}.{name}" for each in schemas}
     return relations

@@ -36,7 +36,8 @@ ENCODING = opaque(Reason.ENCODING)
 TOO_LONG = opaque(Reason.STATEMENT_TOO_LONG)
 UNPARSABLE = opaque(Reason.UNPARSABLE)
 FUNCTION_CALL = opaque(Reason.FUNCTION_CALL)
-UNKNOWN_STATEMENT = opaque(Reason.WRITE_OPAQUE)
+OPAQUE_STATEMENT = opaque(Reason.WRITE_OPAQUE)
+UNKNOWN_STATEMENT = opaque(Reason.PREPARED_OPAQUE)
 # A statement that a probe, sent in front of it, will show to be the known one or not:
 # until then it may write anything, but what it does to the session is judged later.
 UNVERIFIED = replace(

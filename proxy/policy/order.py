@@ -19,6 +19,7 @@ __all__ = ["Bag", "Column", "Order", "order_of"]
 
 # Types without floats in them, by OID: int2, int4, int8, numeric, money, interval.
 _EXACT = frozenset((20, 21, 23, 790, 1186, 1700))
+_INTERVALS = frozenset((1186, 1187))  # interval and its array
 _MOST_RELATIONS = 1000  # views in views
 
 
@@ -33,6 +34,7 @@ class Order:
         limited: only some of the rows are given. limit: how many at most, if that is known.
         merges: values that are equal but look different may stand for each other.
         equal_texts: so may texts.
+        intervals: intervals may be among them, whose looks tell nothing of their equality.
         loose: why nothing is certain; empty if something is.
     """
 
@@ -43,6 +45,7 @@ class Order:
     limit: int | None = None
     merges: bool = False
     equal_texts: bool = False
+    intervals: bool = False
     loose: str = ""
 
 
@@ -69,8 +72,9 @@ def order_of(
     if not loose and any(judge.floats(each, relations) for each in found.sums):
         loose = "float_sum"
     columns = found.columns
+    merges = found.merges or any(relation.kind == "v" for relation in relations)
     if columns is not None:
-        columns = tuple(judge.column(column, relations) for column in columns)
+        columns = tuple(judge.column(column, relations, merges=merges) for column in columns)
         if all(column.bag is Bag.PLAIN for column in columns):
             columns = None
     return Order(
@@ -79,8 +83,9 @@ def order_of(
         columns=columns,
         limited=found.limited,
         limit=found.limit,
-        merges=found.merges or any(relation.kind == "v" for relation in relations),
+        merges=merges,
         equal_texts=catalog.equal_texts,
+        intervals=any(not _INTERVALS.isdisjoint(each.columns.values()) for each in relations),
         loose=loose,
     )
 
@@ -154,11 +159,11 @@ class _Judge:
                 return True
         return False
 
-    def column(self, column: Column, relations: list[Relation]) -> Column:
+    def column(self, column: Column, relations: list[Relation], *, merges: bool) -> Column:
         """What of a column is certain, its sums and choices considered."""
         bag = column.bag
-        if not all(map(self.certain, column.choices)):
+        if (merges and column.looks) or not all(map(self.certain, column.choices)):
             bag = Bag.FREE
         elif any(self.floats(each, relations) for each in column.sums):
             bag = Bag.FLOAT if bag is Bag.PLAIN else Bag.FREE
-        return replace(column, bag=bag, sums=(), choices=())
+        return replace(column, bag=bag, sums=(), choices=(), looks=False)

@@ -142,6 +142,16 @@ class Reach:
         """What happens where `events` (of i, u, d, t, T, r) happen to a relation."""
         return self.of(Node("w", oid, path, event) for event in events or "i")
 
+    def relations(self, nodes: Iterable[Node]) -> set[int]:
+        """The relations that are read on the way: views, partitions and their children, too."""
+        seen = set(nodes)
+        pending = list(seen)
+        while pending and len(seen) <= NODE_LIMIT:
+            following = set(self._stepped(pending.pop())[1]) - seen
+            seen |= following
+            pending += following
+        return {node.oid for node in seen if node.kind == "r"}
+
     def maintained(self) -> Reached:
         """What VACUUM, ANALYZE, REINDEX and CLUSTER run: the expressions of indexes."""
         return self.of(Node("f", oid) for oid in self.catalog.indexed)
@@ -165,9 +175,7 @@ class Reach:
             seen[node] = folded
             if len(seen) > NODE_LIMIT:
                 return _UNKNOWN
-            step = self._steps.get(node)
-            if step is None:
-                step = self._steps[node] = self._step(node)
+            step = self._stepped(node)
             if known is None:
                 found = _both(found, step[0])
             if folded and (step[0].reads or step[0].asks) and start.kind != "w":
@@ -175,6 +183,12 @@ class Reach:
                 found = _both(found, self._folded(node))
             pending += [(following, folded) for following in step[1]]
         return found
+
+    def _stepped(self, node: Node) -> _Step:
+        step = self._steps.get(node)
+        if step is None:
+            step = self._steps[node] = self._step(node)
+        return step
 
     def _folded(self, node: Node) -> Reached:
         return _FOLDED

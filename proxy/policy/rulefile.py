@@ -6,7 +6,6 @@ What lives here: keys, kinds of values, and YAML to `policy.rules.Rules`. What m
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Iterator
 from math import inf
 from typing import Annotated, Any
@@ -25,6 +24,7 @@ from pydantic import (
 from proxy import units
 from proxy.document import Place, Value, fail
 from proxy.errors import ConfigError
+from proxy.policy import expressions
 from proxy.policy.rules import EMPTY, Rule, Rules
 from proxy.terms import Terms
 
@@ -84,13 +84,7 @@ def _not_empty(value: str) -> str:
 
 
 def _compiles(value: str) -> str:
-    try:
-        with warnings.catch_warnings():
-            # What Python will read otherwise one day, such as [[:alpha:]], is not what was meant.
-            warnings.simplefilter("error", FutureWarning)
-            re.compile(value)
-    except (re.error, OverflowError, RecursionError, FutureWarning) as error:
-        raise ValueError(f"not a regular expression: {error}") from None
+    expressions.search(value)
     return value
 
 
@@ -103,6 +97,13 @@ def _is_fingerprint(value: str) -> str:
 def _is_qualified(value: str) -> str:
     if _QUALIFIED.fullmatch(value) is None:
         raise ValueError(f"{value!r}: write it with its schema, as schema.name")
+    return value
+
+
+def _is_declarable(value: str) -> str:
+    if value.partition(".")[0] in ("pg_catalog", "information_schema"):
+        # now() in a view would be believed to be as old as the answer.
+        raise ValueError(f"{value!r} is PostgreSQL's own: what it does is known, and not declared")
     return value
 
 
@@ -140,7 +141,7 @@ Pattern = Annotated[
     BeforeValidator(_words_only),
     AfterValidator(_not_empty),
     AfterValidator(_compiles),
-    WithJsonSchema({"type": "string", "format": "regex"}),
+    WithJsonSchema({"type": "string"}),
 ]
 Declaration = Annotated[
     tuple[Annotated[str, AfterValidator(_is_qualified)], ...],
@@ -190,7 +191,7 @@ class ConditionsModel(BaseModel):
     )
     pattern: Pattern | None = Field(
         None,
-        description="A regular expression (Python's `re`) searched in the statement's text; "
+        description="A regular expression (RE2's syntax) searched in the statement's text; "
         "`(?i)` at its start ignores case.",
     )
 
@@ -283,7 +284,9 @@ class RuleModel(ConditionsModel, NamedModel):
         "PostgreSQL's own answer.",
     )
 
-    function: Annotated[str, AfterValidator(_is_qualified)] | None = Field(
+    function: (
+        Annotated[str, AfterValidator(_is_qualified), AfterValidator(_is_declarable)] | None
+    ) = Field(
         None,
         description="Declares what a function or procedure that Howdah cannot see through does, as "
         "`schema.name`, for all its argument types: `reads` and `writes` are believed. Its result "
@@ -384,11 +387,18 @@ def _check_keys(content: dict[str, Value], known: tuple[str, ...], where: str) -
             raise fail(place, f"{key!r} has no value")
 
 
+# What pydantic says in words of its own.
+_INSTEAD = {
+    "string_type": "expected text",
+    "model_type": "expected conditions, such as `exclude: {role: admin}`",
+}
+
+
 def _told(item: Value, error: ValidationError) -> ConfigError:
     """The first mistake, with its place."""
     first = error.errors(include_url=False)[0]
     path = first["loc"]
-    message = first["msg"].removeprefix("Value error, ")
+    message = _INSTEAD.get(first["type"]) or first["msg"].removeprefix("Value error, ")
     key = ".".join(str(step) for step in path if isinstance(step, str))
     return fail(_place(item, path), f"{key!r}: {message}" if key else message)
 

@@ -15,21 +15,22 @@ no rule, sessions are told apart by which of the conditions on it hold: their au
 
 from __future__ import annotations
 
-import fnmatch
-import json
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from proxy.policy import expressions
 from proxy.terms import Terms
 
 if TYPE_CHECKING:
     from proxy.policy.rulefile import ConditionsModel, RuleModel
 
-_GLOB = re.compile(r"[*?\[]")
+_WILD = re.compile(r"[*?]")
 # Read by YAML as they are: no mark of its own in them, and not its word for nothing.
 _BARE = re.compile(r"(?!null$)\w[\w.-]*", re.ASCII | re.IGNORECASE)
+# In double quotes.
+_ESCAPED = {'"': '"', "\\": "\\", "\n": "n", "\t": "t", "\r": "r"}
 # Names of applications whose audience is remembered; then all are forgotten.
 _REMEMBERED = 1000
 
@@ -61,7 +62,8 @@ class Subject:
         relations: what the statement reads, each as `schema.name`.
         text: as the client sent it.
         audience: of the session, as `Rules.audience` gives it.
-        fingerprint: 16 hex digits; needed where `Rules.fingerprints`.
+        fingerprint: 16 hex digits; needed where `Rules.fingerprints`, as `relations` are where
+            `Rules.relations`.
     """
 
     database: str
@@ -91,21 +93,16 @@ class Considered(NamedTuple):
 class _Names:
     """Matches one text against exact names and wildcards."""
 
-    __slots__ = ("_exact", "_globs", "patterns")
+    __slots__ = ("_exact", "_wild", "patterns")
 
     def __init__(self, patterns: Iterable[str]):
-        exact, globs = set(), []
         self.patterns = tuple(patterns)
-        for pattern in self.patterns:
-            if _GLOB.search(pattern):
-                globs.append(f"(?:{fnmatch.translate(pattern)})")
-            else:
-                exact.add(pattern)
-        self._exact = frozenset(exact)
-        self._globs = re.compile("|".join(globs)) if globs else None
+        wild = tuple(filter(_WILD.search, self.patterns))
+        self._exact = frozenset(self.patterns).difference(wild)
+        self._wild = expressions.wildcards(wild) if wild else None
 
     def match(self, text: str) -> bool:
-        return text in self._exact or bool(self._globs and self._globs.match(text))
+        return text in self._exact or (self._wild is not None and self._wild(text))
 
 
 def _names(patterns: tuple[str, ...] | None) -> _Names | None:
@@ -143,8 +140,8 @@ class Conditions:
         self._qualified = _Names(name for name in relations if "." in name)
         self._bare = _Names(name for name in relations if "." not in name)
         self._fingerprints = model.fingerprint
-        self._pattern = re.compile(model.pattern) if model.pattern else None
-        self.text = ", ".join(f"{key}: {_flow(value)}" for key, value in model.conditions())
+        self._pattern = expressions.search(model.pattern) if model.pattern else None
+        self.text = ", ".join(f"{key}: {flow(value)}" for key, value in model.conditions())
 
     @property
     def on_fingerprints(self) -> bool:
@@ -163,12 +160,16 @@ class Conditions:
             return "relations"
         if self._fingerprints is not None and subject.fingerprint not in self._fingerprints:
             return "fingerprint"
-        if self._pattern is not None and self._pattern.search(subject.text) is None:
+        if self._pattern is not None and not self._pattern(subject.text):
             return "pattern"
         return ""
 
     def _reads(self, relation: str) -> bool:
-        return self._qualified.match(relation) or self._bare.match(relation.partition(".")[2])
+        if self._qualified.match(relation):
+            return True
+        name = relation.partition(".")[2]
+        # Schemas and names may hold dots themselves.
+        return self._bare.match(name) or ("." in name and self._bare.match(name.rpartition(".")[2]))
 
 
 class Rule:
@@ -203,7 +204,7 @@ class Rule:
     def conditions_text(self) -> str:
         """What it matches, as it is written in the file; empty for everything."""
         if self.declares:
-            return f"function: {_flow(self.model.function)}"
+            return f"function: {flow(self.model.function)}"
         parts = [self.conditions.text] if self.conditions.text else []
         if self.exclude:
             inner = [f"{{{each.text}}}" for each in self.exclude]
@@ -216,7 +217,7 @@ class Rule:
         """What it does, as it is written in the file."""
         model = self.model
         if self.declares:
-            return f"reads: {_flow(model.reads)}, writes: {_flow(model.writes)}"
+            return f"reads: {flow(model.reads)}, writes: {flow(model.writes)}"
         return ", ".join(f"{word}: {text}" for word, text in effects(self.verdict))
 
     def fails(self, subject: Subject) -> str:
@@ -235,14 +236,21 @@ def effects(verdict: Verdict) -> list[tuple[str, str]]:
     return cache + (verdict.terms.items() if verdict.terms is not None else [])
 
 
-def _flow(value: object) -> str:
+def flow(value: object) -> str:
     """A name, a list of them, or a text, so that YAML reads it as the same."""
     if isinstance(value, str):
-        return value if _BARE.fullmatch(value) else json.dumps(value, ensure_ascii=False)
+        return value if _BARE.fullmatch(value) else f'"{"".join(map(_letter, value))}"'
     assert isinstance(value, tuple)
     if len(value) == 1:
-        return _flow(value[0])
-    return f"[{', '.join(map(_flow, value))}]"
+        return flow(value[0])
+    return f"[{', '.join(map(flow, value))}]"
+
+
+def _letter(letter: str) -> str:
+    """As it is written between double quotes in YAML."""
+    if letter in _ESCAPED:
+        return f"\\{_ESCAPED[letter]}"
+    return letter if letter.isprintable() else f"\\U{ord(letter):08x}"
 
 
 class Rules:
@@ -251,10 +259,19 @@ class Rules:
     Attributes:
         declared: what rules say of functions, by `schema.name`; the first one counts.
         audiences: conditions on the application_name, wherever they stand.
-        fingerprints: whether a fingerprint is looked at.
+        fingerprints, relations: whether a fingerprint, or what is read, is looked at.
+        longest: the highest max_age of all, in s; 0 where there is none.
     """
 
-    __slots__ = ("_audiences", "_rules", "audiences", "declared", "fingerprints")
+    __slots__ = (
+        "_audiences",
+        "_rules",
+        "audiences",
+        "declared",
+        "fingerprints",
+        "longest",
+        "relations",
+    )
 
     def __init__(self, rules: Iterable[Rule] = ()):
         self._rules = tuple(sorted(rules, key=lambda rule: -rule.model.priority))
@@ -264,6 +281,8 @@ class Rules:
                 self.declared.setdefault(rule.model.function, rule.model)
         every = [each for rule in self._rules for each in (rule.conditions, *rule.exclude)]
         self.fingerprints = any(each.on_fingerprints for each in every)
+        self.longest = max((rule.model.max_age or 0.0 for rule in self._rules), default=0.0)
+        self.relations = any(each.relations is not None for each in every)
         self.audiences = tuple(each for each in every if each.application is not None)
         for number, each in enumerate(self.audiences):
             each.bit = 1 << number

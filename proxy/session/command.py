@@ -12,9 +12,10 @@ from proxy import units
 from proxy.errors import HowdahError
 
 # The words of the command behind spaces and comments; comments do not nest here.
-_SPACE = r"(?:\s|--[^\n]*(?:\n|\Z)|/\*(?:[^*]|\*(?!/))*\*/)"
+# What is space to PostgreSQL, which knows none beyond ASCII.
+_SPACE = r"(?:[ \t\n\r\f\v]|--[^\n]*(?:\n|\Z)|/\*(?:[^*]|\*(?!/))*\*/)"
 # A comment behind them is the statement's own, and may hold a hint.
-_COMMAND = re.compile(rf"{_SPACE}*EXPLAIN{_SPACE}+CACHE(?![\w$])\s*", re.IGNORECASE)
+_COMMAND = re.compile(rf"{_SPACE}*EXPLAIN{_SPACE}+CACHE(?![\w$])[ \t\n\r\f\v]*", re.IGNORECASE)
 # Options, told from a query in parentheses by the word that they begin with.
 _OPTIONS = re.compile(
     rf"\({_SPACE}*(?!(?:SELECT|VALUES|WITH|TABLE)\b)(?:[\w$\"]|\))", re.IGNORECASE

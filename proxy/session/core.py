@@ -202,8 +202,11 @@ class Session(Express, ServerSide):
             self.terminating = True
             self.send(message)
             self.client_gone = True
-            # What was asked for before is still answered.
-            if not self.pending or self.copy_both:
+            # What was asked for before is still answered. For what is in the background
+            # nobody waits; another session may ask for it.
+            if len(self.pending) == self.backgrounds or self.copy_both:
+                for pending in self.pending:
+                    self.drop_fill(pending, "lost")
                 self.close_client = self.close_server = True
         else:
             self.send(message)

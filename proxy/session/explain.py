@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import islice
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from proxy import units
@@ -23,9 +24,11 @@ from proxy.policy.memo import plan_for
 from proxy.policy.plan import Kind, Plan, Scope
 from proxy.policy.situation import Situation
 from proxy.reasons import Reason
+from proxy.session.command import command
 from proxy.session.context import Context, Database
 from proxy.session.engine import WATCHED_LIMIT
 from proxy.session.explanation import COLUMNS, Explanation
+from proxy.session.literals import may_say_now
 from proxy.session.verifying import quarantine
 from proxy.sql import normal
 from proxy.sql.analyse import analyse
@@ -97,6 +100,10 @@ def explain(
     """
     if not sql.strip("; \t\r\n"):
         raise HowdahError("there is no statement to explain", sqlstate="42601")
+    asked = command(sql)
+    if asked is not None:
+        # Who has the question at hand, and pastes it where a statement is asked for.
+        database, role, sql = database or asked.database, role or asked.role, asked.sql
     data = session.data if session is not None else _database(engine, database)
     return _Asking(engine, data, sql, role, session, bound).explanation()
 
@@ -221,9 +228,17 @@ class _Asking:
         obstacle = self._obstacle()
         if obstacle is not None:
             return _Outcome("bypass", obstacle)
+        bound = self.bound if self.bound is not None and _parameters(self.bound.rest) else None
+        if bound is not None and may_say_now(bound.rest):
+            return _Outcome("bypass", Reason.CLOCK_LITERAL)
         if self.engine.board.record(self.slots) is None:
             return _Outcome("bypass", self.engine.board.cause(self.slots))
         states = {self._state(entry) for entry in entries if self._answers(entry)}
+        if bound is not None and entries and not states:
+            self.notes.append(
+                "the entries are for other values, or for the same ones in another type or format; "
+                "the decision is for the parameters as they were sent with EXPLAIN CACHE"
+            )
         if self.bound is None and normal.parameters(self.readable) and "valid" in states:
             self.notes.append("it is a hit for those parameters of which an answer is stored")
         if "valid" in states:
@@ -316,6 +331,7 @@ class _Asking:
         because, also = self._causes(reason)
         if len(entries) > _TOLD:
             self.notes.append(f"{len(entries)} answers are stored; the newest {_TOLD} are listed")
+        self._note_prepared()
         if self.plan.ignored:
             words = ", ".join(self.plan.ignored)
             self.notes.append(f"words of a hint that mean nothing are ignored: {words}")
@@ -342,6 +358,25 @@ class _Asking:
         document["notes"] = self.notes
         return Explanation(document)
 
+    def _note_prepared(self) -> None:
+        """What the session has prepared under this text is treated otherwise if it is of before."""
+        session = self.session
+        if session is None or self.plan.kind is not Kind.READ:
+            return
+        known = [each for name, each in session.statements.items() if name]
+        for statement in (each for each in known if each.text.strip() in self._texts()):
+            name = statement.name.decode("utf-8", "replace")
+            reason = None
+            if statement.suspect:
+                reason = Reason.PREPARED_OPAQUE
+            elif statement.epoch != session.epoch or statement.version != self.data.version:
+                reason = Reason.PREPARED_STALE
+            if reason is not None:
+                self.notes.append(
+                    f'the session has prepared it as "{name}", which is forwarded '
+                    f"({reason.value}): {reason.meaning}; {reason.advice}"
+                )
+
     def _causes(self, reason: Reason) -> tuple[list[Cause], list[Cause]]:
         """What in the statement leads to the reason, and what else speaks against an answer."""
         if reason is Reason.UNPARSABLE:
@@ -351,6 +386,8 @@ class _Asking:
         if self.plan.kind is Kind.BYPASS:
             because = [cause for cause in causes if cause.reason is reason]
             return because, [cause for cause in causes if cause not in because]
+        if self.plan.kind is Kind.READ and reason is Reason.CLOCK_LITERAL:
+            return [Cause(reason, "a parameter", (), False)], []
         if self.plan.kind is Kind.WRITE and self.plan.closure.scope is not Scope.RELATIONS:
             return [cause for cause in causes if cause.opaque], []
         return [], []
@@ -426,10 +463,19 @@ class _Asking:
     def _rules(self) -> dict[str, Any]:
         terms = self.plan.terms
         subject = self.record.subject
+        hinted = analyse(self.readable).hints.terms
+        asked = {} if hinted is None else dict(hinted.items())
+        found = {} if terms is None else dict(terms.items())
         considered = [] if subject is None else self.engine.rules.explain(subject)
         return {
             "decides": self.plan.rule or None,
-            "terms": {} if terms is None else dict(terms.items()),
+            "terms": found,
+            # The max_age of a hint can only shorten: it has become a ttl.
+            "hinted": [
+                word
+                for word, text in found.items()
+                if asked.get(word) == text or (word == "ttl" and asked.get("max_age") == text)
+            ],
             "asked": subject is not None,
             "considered": [
                 {
@@ -502,12 +548,24 @@ class _Asking:
 
     def _contract(self) -> dict[str, Any]:
         engine = self.engine
-        age = engine.max_age
+        age, source = inf if engine.max_age is None else engine.max_age, "max_age"
+        terms = self.plan.terms if self.plan.kind is Kind.READ else None
+        if terms is not None and terms.life(engine.max_age) + (terms.stale or 0.0) != age:
+            age = terms.life(engine.max_age) + (terms.stale or 0.0)
+            source = " and ".join(
+                word
+                for word, _ in terms.items()
+                if word in ("ttl", "max_age", "stale_while_revalidate")
+            )
         seen = "may never be seen (max_age is none)"
-        if age is not None:
-            seen = f"are seen after {units.duration_text(age)} at the latest (max_age)"
+        if age != inf:
+            seen = f"are seen after {units.duration_text(age)} at the latest ({source})"
         promise = _PROMISES[engine.contract].format(age=seen)
-        return {"name": engine.contract, "promise": promise, "max_age_seconds": age}
+        return {
+            "name": engine.contract,
+            "promise": promise,
+            "max_age_seconds": None if age == inf else age,
+        }
 
     def _session(self) -> dict[str, Any] | None:
         session = self.session

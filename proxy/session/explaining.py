@@ -206,6 +206,7 @@ class Explaining(ExtendedSide):
             return self._refused(error)
         bound = None if types is None or rest is None else Bound(types, rest)
         try:
+            used = _used(asked.sql, types)
             explanation = explain(self.engine, asked.sql, session=self, bound=bound)
         except HowdahError as error:
             return self._refused(error)
@@ -218,7 +219,6 @@ class Explaining(ExtendedSide):
                 f"SELECT {item}, {value} FROM pg_catalog.json_to_recordset({self._constant(rows)})"
                 f" AS told({item} pg_catalog.text, {value} pg_catalog.text)"
             )
-        used = _used(asked.sql, types)
         if used:
             answer += f" WHERE {' OR '.join(used)} OR true"
         return answer.encode("utf-8", "replace"), b""
@@ -243,6 +243,8 @@ class Explaining(ExtendedSide):
 # What the words, or spaces and comments in front of them, begin with; and how long those are.
 _FIRST = frozenset((b"E", b"e", b"-", b"/", b" ", b"\t", b"\r", b"\n", b"\f", b"\v"))
 _LOOKED = 1000
+# What the count of a Bind can say.
+_MOST_PARAMETERS = 65_535
 
 
 def _parse(name: bytes, text: bytes, types: bytes) -> bytes:
@@ -250,11 +252,22 @@ def _parse(name: bytes, text: bytes, types: bytes) -> bytes:
 
 
 def _used(sql: str, types: bytes | None) -> list[str]:
-    """Conditions that have the parameters be there: of their declared types, or texts."""
+    """Conditions that have the parameters be there: of their declared types, or texts.
+
+    Raises:
+        HowdahError: 42P02, one is beyond all that a Bind can hold.
+    """
     if types is None:
         return []
+    highest = normal.parameters(sql)
+    if highest > _MOST_PARAMETERS:
+        raise HowdahError(
+            f"there is no parameter ${highest}",
+            hint=f"A statement has {_MOST_PARAMETERS} parameters at most.",
+            sqlstate="42P02",
+        )
     conditions = []
-    for number in range(1, normal.parameters(sql) + 1):
+    for number in range(1, highest + 1):
         declared = any(types[4 * number - 2 : 4 * number + 2])
         conditions.append(f"${number}{'' if declared else '::pg_catalog.text'} IS NULL")
     return conditions

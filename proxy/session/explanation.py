@@ -20,6 +20,8 @@ _DECISIONS = {
     "write": "write: PostgreSQL would run it, behind a fence over all that it can change",
     "other": "other: it would be forwarded; it neither reads nor writes tables",
 }
+# Of what nobody knows.
+_MIGHT_WRITE = "bypass: PostgreSQL would answer, behind a fence over all that it might change"
 _SCOPES = {
     "database": "everything in this database",
     "cluster": "everything in every database",
@@ -50,7 +52,9 @@ class Explanation:
 
 
 def _rows(told: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "decision", _DECISIONS[told["decision"]]
+    writes = told["writes"]
+    might_write = told["decision"] == "bypass" and writes["scope"] in _SCOPES
+    yield "decision", _MIGHT_WRITE if might_write else _DECISIONS[told["decision"]]
     if told["reason"]:
         yield "reason", f"{told['reason']}: {told['meaning']}"
         yield "advice", told["advice"]
@@ -64,7 +68,6 @@ def _rows(told: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for place in _cut(told["reads"]):
         yield "reads", _place(place)
     yield from _more("reads", told["reads"])
-    writes = told["writes"]
     if writes["scope"] in _SCOPES:
         yield "writes", _SCOPES[writes["scope"]]
     for place in _cut(writes["relations"]):
@@ -117,7 +120,7 @@ def _statement(statement: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "statement", f"{statement['id']}: not seen in this database yet"
         return
     counts = [
-        f"{statement[name]} {word}"
+        f"{statement[name]} {word.removesuffix('s') if statement[name] == 1 else word}"
         for name, word in (
             ("calls", "calls"),
             ("hits", "from memory"),
@@ -152,11 +155,14 @@ def _rules(rules: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if not rules["asked"]:
         return
     decided = [each for each in rules["considered"] if each["decides"]]
-    terms = ", ".join(f"{word}: {text}" for word, text in rules["terms"].items())
+    terms = ", ".join(
+        f"{word}: {text} ({'hint' if word in rules['hinted'] else 'rule'})"
+        for word, text in rules["terms"].items()
+    )
     for each in decided:
         yield "rule", f"{each['rule']} decides: {each['why']}"
     if terms:
-        yield "terms", f"{terms} ({'hint or rule' if decided else 'hint'})"
+        yield "terms", terms
     for each in _cut([each for each in rules["considered"] if not each["decides"]]):
         yield "other rule", f"{each['rule']}: {each['why']}"
     if not decided:

@@ -90,7 +90,8 @@ class ExtendedSide(Preparing):
         self.pending.remove(prepared)
         self.refresh()
         answered = self._from_memory(batch)
-        self.pending.insert(0, prepared)
+        # What went to PostgreSQL in the background has a Sync of its own, which comes first.
+        self.pending.append(prepared)
         self.hot = False
         if answered:
             prepared.hidden = prepared.synced = True
@@ -277,7 +278,7 @@ class ExtendedSide(Preparing):
                 Effect.OPAQUE if snapshot is None else snapshot.effect_of_types(statement.unusual)
             )
             if effect is Effect.OPAQUE:
-                return memo.UNKNOWN_STATEMENT
+                return memo.OPAQUE_STATEMENT
             if effect is not Effect.SAFE and plan.kind is Kind.READ:
                 return Plan(Kind.BYPASS, Reason.UNKNOWN_TYPE)
         return plan
@@ -295,8 +296,7 @@ class ExtendedSide(Preparing):
         plan = self._plan_of(statement)
         controls = plan.flags & (Flag.MAY_COMMIT | Flag.ISOLATION) and not confined(plan)
         found = memo.UNKNOWN_STATEMENT if controls or not statement.name else _REPLACED
-        # Statistics are of what the client prepared.
-        return found if plan.shape is None else replace(found, shape=plan.shape)
+        return _counted(found, plan)
 
     def forward_batch(self, batch: Batch, *, syncs: bool = False) -> None:
         """Send extended messages upstream, whatever the client wrote (R1).
@@ -475,6 +475,8 @@ class ExtendedSide(Preparing):
             if known is not None:
                 self._may_be_analysed(known)
             self.portals[bind.portal] = plan
+            if known is not None and plan is memo.UNVERIFIED:
+                self.portals[bind.portal] = _counted(plan, self._plan_of(known))
             if pending.bound is None:
                 pending.bound = set()
             pending.bound.add(bind.portal)
@@ -563,6 +565,15 @@ class ExtendedSide(Preparing):
             shape = pending.plans[-1][2]
             pending.plans[-1] = ("miss" if fill is not None else "bypass", reason, shape)
         return fill
+
+
+def _counted(found: Plan, own: Plan) -> Plan:
+    """`found` under the name of what the client has prepared, whose plan is `own`.
+
+    What nobody can see through by itself is no matter of doubt.
+    """
+    opaque = own.reason is Reason.WRITE_OPAQUE
+    return replace(found, reason=own.reason if opaque else found.reason, shape=own.shape)
 
 
 def _only_prepares(batch: Batch) -> bool:

@@ -411,6 +411,8 @@ class ServerSide(Preparing):
         """Count a statement that PostgreSQL has answered."""
         context = head.context
         role = self.user if context is None else context.answer.role
+        if shape.dropped:
+            shape = self.engine.shapes.present(shape)
         shape.ran(outcome, reason.value, elapsed, self.now, role)
         self.forwarded += 1
         self.last_reason = reason

@@ -57,19 +57,39 @@ class Shapes:
         return self._made(database, id, f"({reason})") if shape is None else shape
 
     def _made(self, database: str, id: str, text: str) -> Shape:
+        shape = Shape(id, database, text)
+        self._add(shape)
+        return shape
+
+    def _add(self, shape: Shape) -> None:
         if len(self._shapes) >= self.limit:
             self._shrink()
-        shape = self._shapes[(database, id)] = Shape(id, database, text)
+        shape.dropped = False
+        self._shapes[(shape.database, shape.id)] = shape
+
+    def present(self, shape: Shape) -> Shape:
+        """The one to count in for `shape`, which plans or entries still refer to.
+
+        One that had to go and is in use again comes back, unless there is another by now.
+        """
+        if shape.dropped:
+            known = self._shapes.get((shape.database, shape.id))
+            if known is not None:
+                return known
+            self._add(shape)
         return shape
 
     def _shrink(self) -> None:
         """Let those go that were called least, the older ones first."""
+        # When hits were is not told; those that had some lately are the newest.
+        lately = {entry.shape for entry in self.fresh}
         self.fold()
         # A verdict on a shape outlives its counts.
         items = [item for item in self._shapes.items() if not item[1].quarantined]
-        items.sort(key=lambda item: (item[1].calls > 1, item[1].last))
-        for key, _ in items[: max(1, self.limit // 10)]:
+        items.sort(key=lambda item: (item[1].calls > 1, item[1] in lately, item[1].last))
+        for key, shape in items[: max(1, self.limit // 10)]:
             del self._shapes[key]
+            shape.dropped = True
             self.dropped += 1
 
     def fold(self, now: float = 0.0) -> None:
@@ -81,6 +101,8 @@ class Shapes:
                 entry.hits += hits
                 shape = entry.shape
                 if shape is not None:
+                    if shape.dropped:
+                        shape = self.present(shape)
                     shape.served(hits, entry.rows, entry.answer_size, entry.seconds, now)
 
     def reset(self) -> None:

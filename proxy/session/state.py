@@ -125,6 +125,7 @@ class SessionState(Tracking):
         self.closure: Closure = NOTHING  # what the open transaction has written
         self.closure_flags: int = Flag.NONE
         self.closure_version = 0
+        self.wrote = ""  # its last statement that can have written, without literals
         # The answer to the question before COMMIT, and the error of the savepoint around
         # it, as a payload: the transaction has failed in front of its COMMIT.
         self.touched: bytes | None = None
@@ -444,11 +445,17 @@ class SessionState(Tracking):
         else:
             owner = f"session {self.connection_id}"
             pending.fence = self.engine.board.up(granules, Reason.FENCED, owner, self.now)
-            shape = pending.plans[-1][2] if pending.plans else None
-            pending.fence.text = "" if shape is None else shape.text
+            pending.fence.text = self._writer(pending)
         if schema and not pending.fence.schema:
             pending.fence.schema = True
             self.engine.schema_up(self.data)
+
+    def _writer(self, pending: Pending) -> str:
+        """What people call the write that is about to be seen: of a COMMIT, what it commits."""
+        for each in (pending, *reversed(self.pending)):
+            if each.closure:
+                return each.writer
+        return self.wrote or pending.writer
 
     def _may_commit(self, pending: Pending) -> bool:
         """Whether what `pending` runs inside an explicit transaction can be seen by others.

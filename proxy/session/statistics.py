@@ -74,6 +74,9 @@ class Statistics:
         }
         # Hits that are not yet counted in `statements` and `seconds`; see `time_hits`.
         self.fresh_hits = 0
+        # How many of them there are when one is timed. Whoever looks in between has them
+        # counted untimed; then the next one is timed, or few hits never were.
+        self.time_at = 1
         self._hit_seconds = 0.0
         self.statements[_HIT] = 0
 
@@ -97,6 +100,7 @@ class Statistics:
         """
         if seconds is not None and shape is not None:
             shape.hit.observe(seconds)
+        self.time_at = 1 if seconds is None else TIMED_TOGETHER
         if seconds is not None:
             self._hit_seconds = seconds
         hits, self.fresh_hits = self.fresh_hits, 0

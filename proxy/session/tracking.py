@@ -38,7 +38,7 @@ _FAMILIES = 256
 # Tags of transaction control. Where no plan says so, a portal of before has been executed.
 _CONTROLS = frozenset((b"COMMIT", b"ROLLBACK", b"SAVEPOINT", b"RELEASE"))
 
-_NAME = rb"""("?)([A-Za-z_][A-Za-z0-9_]{0,62})\1\s*;?\s*\Z"""
+_NAME = rb"""("?)([A-Za-z_][A-Za-z0-9_]{0,62})\1\s*(?:;\s*)?\Z"""
 _SAVEPOINT = re.compile(rb"\s*SAVEPOINT\s+" + _NAME, re.IGNORECASE)
 _RELEASE = re.compile(rb"\s*RELEASE\s+(?:SAVEPOINT\s+)?" + _NAME, re.IGNORECASE)
 _BACK = re.compile(
@@ -186,7 +186,9 @@ class Tracking:
         self.application = application
         if self.engine.rules.audiences:
             if self.context is not None:
-                self.context = self.seen(self.context)
+                # One that is dead has no counterpart for others: the settings are asked for.
+                self.context = self.seen(self.context) if self.context.live else None
+                self.hot = self.hot and self.context is not None
             if self.path_context is not None:
                 self.path_context = self.seen(self.path_context)
 

@@ -59,6 +59,8 @@ _TYPES = {
     "float8": "float8",
     "numeric": "float8",
 }
+_BASES = {"0x": 16, "0o": 8, "0b": 2}
+_DIGITS = 1_000  # of a number that is read at all
 _COLUMNS = re.compile(r"\s*\((?P<names>[^()]*)\)")
 _GRAMMAR = "A filter is [(column, ...)] [WHERE ...] [ORDER BY ...] [LIMIT n] [OFFSET n]."
 
@@ -301,11 +303,22 @@ def _value(body: Tree) -> str | int | float | bool | None:
     if "ival" in body:
         return int(body["ival"].get("ival", 0))
     if "fval" in body:
-        text = body["fval"]["fval"]
-        # Integers beyond four bytes come as this, too.
-        return int(text) if text.isdigit() else float(text)
+        return _number(body["fval"]["fval"])
     if "boolval" in body:
         return bool(body["boolval"].get("boolval", False))
     if "sval" in body:
         return str(body["sval"].get("sval", ""))
     raise _refused("a bit string")
+
+
+def _number(text: str) -> int | float:
+    """A number with a fraction, or an integer beyond four bytes: as in 12e3, 0x_ff, 1_000."""
+    text = text.replace("_", "").lower()
+    base = _BASES.get(text[:2])
+    if base is not None:
+        return int(text[2:], base)
+    if not text.isdigit():
+        return float(text)
+    if len(text) > _DIGITS:
+        raise HowdahError("bigint out of range", sqlstate="22003")
+    return int(text)

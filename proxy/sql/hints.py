@@ -8,7 +8,7 @@ somebody can be told.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -16,12 +16,12 @@ from typing import Any
 from proxy import units
 from proxy.terms import Terms
 
-_COMMENT = re.compile(
-    r"\s*(?:/\*(?P<body>(?:(?!/\*|\*/).)*)\*/|--(?P<line>[^\r\n]*)(?:[\r\n]|$))", re.DOTALL
-)
-_HINT = re.compile(r"\s*howdah:\s*(?P<words>.*?)\s*$", re.IGNORECASE | re.DOTALL)
+# What PostgreSQL passes over in front of a statement: comments apart.
+_SPACE = re.compile(r"[ \t\n\r\f\v;]*")
+_LINE = re.compile(r"--([^\r\n]*)")
+_BRACKET = re.compile(r"/\*|\*/")
+_HINT = re.compile(r"\s*howdah:", re.IGNORECASE)
 _WORD = re.compile(r"(?P<word>[^\s,;=]+)(?:\s*=\s*(?P<value>[^\s,;]+))?|=[^\s,;]*")
-_LOOKED_AT = 4096  # characters from the start of a text
 _MOST_UNKNOWN = 8
 _LONGEST_UNKNOWN = 60
 
@@ -79,25 +79,51 @@ WORDS = ("on", "off", *_TERMS)
 
 def hints(text: str) -> Hints:
     """Read the comments at the start of a text; of words that are said twice the last counts."""
-    if "howdah" not in text[:_LOOKED_AT].lower():
-        return NO_HINTS
     cache: bool | None = None
     values: dict[str, Any] = {}
     unknown: list[str] = []
-    position = 0
-    while (comment := _COMMENT.match(text, position)) is not None:
-        position = comment.end()
-        hint = _HINT.match(comment["body"] or comment["line"] or "")
+    for comment in _comments(text):
+        hint = _HINT.match(comment)
         if hint is None:
             continue
-        for given in _WORD.finditer(hint["words"]):
+        for given in _WORD.finditer(comment, hint.end()):
             word, value = (given["word"] or "").lower(), given["value"]
             if value is None and word in ("on", "off"):
                 cache = word == "on"
             elif not _term(word, value, values):
                 unknown.append(given[0][:_LONGEST_UNKNOWN])
+    if cache is None and not values and not unknown:
+        return NO_HINTS
     terms = Terms(**values) if values else None
     return Hints(cache, terms, tuple(unknown[:_MOST_UNKNOWN]))
+
+
+def _comments(text: str) -> Iterator[str]:
+    """What stands in the comments in front of a statement. Those in C's manner may be nested."""
+    position = 0
+    while (space := _SPACE.match(text, position)) is not None:
+        position = space.end()
+        if (line := _LINE.match(text, position)) is not None:
+            position = line.end()
+            yield line[1]
+        elif text.startswith("/*", position):
+            end = _end(text, position)
+            if not end:
+                return
+            yield text[position + 2 : end - 2]
+            position = end
+        else:
+            return
+
+
+def _end(text: str, start: int) -> int:
+    """Where the comment that begins at `start` ends; 0 where it does not."""
+    depth = 0
+    for bracket in _BRACKET.finditer(text, start):
+        depth += 1 if bracket[0] == "/*" else -1
+        if not depth:
+            return bracket.end()
+    return 0
 
 
 def _term(word: str, value: str | None, values: dict[str, Any]) -> bool:

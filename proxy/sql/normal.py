@@ -20,6 +20,8 @@ _COMMENTS = frozenset(("SQL_COMMENT", "C_COMMENT"))
 # Literals that `normalize` leaves where they are: in options, defaults, comments on objects.
 _STRINGS = frozenset(("SCONST", "USCONST", "XCONST", "BCONST"))
 _NUMBERS = frozenset(("ICONST", "FCONST"))
+# What settings are stored for.
+_OWNERS = frozenset(("ROLE", "USER", "DATABASE", "SYSTEM_P"))
 
 
 def identity(text: str) -> str | None:
@@ -65,10 +67,12 @@ def parameters(text: str) -> int:
 def _tidy(text: str) -> str:
     """Without comments and strings, and with one space where there were several."""
     tokens = [token for token in scan(text) if token.name not in _COMMENTS]
+    names = [token.name for token in tokens]
     hidden = _STRINGS
-    if tokens and tokens[0].name in ("EXECUTE", "PREPARE"):
+    if "EXECUTE" in names or names[:1] == ["PREPARE"]:
         # Their values are not normalised either.
         hidden = _STRINGS | _NUMBERS
+    tokens = tokens[: _setting(names)]
     parts = [
         (
             "'...'" if token.name in hidden else text[token.start : token.end + 1],
@@ -82,4 +86,17 @@ def _tidy(text: str) -> str:
     for part, start, end in parts:
         made += part if last in (None, start) else f" {part}"
         last = end
-    return made
+    return made if len(tokens) == len(names) else f"{made} '...'"
+
+
+def _setting(names: list[str]) -> int:
+    """How many tokens there are in front of the value that is stored for a role or a database.
+
+    It need not be a literal: `ALTER ROLE r SET app.token = word`.
+    """
+    if names[:1] == ["ALTER"] and names[1:2] and names[1] in _OWNERS and "SET" in names:
+        start = names.index("SET")
+        for place in range(start, len(names)):
+            if names[place] in ("TO", "ASCII_61"):
+                return place + 1
+    return len(names)

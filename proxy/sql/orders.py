@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import enum
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -70,12 +71,16 @@ class Column:
 
     Attributes:
         delimiter: of STRINGS, where the text tells it.
+        direct: it is a sum and nothing else, so that its type tells whether that is of floats.
+        looks: it depends on how values look, which those that are equal may do differently.
     """
 
     bag: Bag = Bag.PLAIN
     delimiter: str | None = None
     sums: tuple[Sum, ...] = ()
     choices: tuple[Choice, ...] = ()
+    direct: bool = False
+    looks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +143,21 @@ _PLACES = frozenset(("row_number", "ntile", "lag", "lead", "first_value", "last_
 _PLACES |= {"nth_value"}
 _USUAL_FRAME = 1058  # RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW (parsenodes.h)
 _EXACT_TYPES = frozenset(("numeric", "int2", "int4", "int8"))
-# Surely one value for each row. What is not here might be a set-returning function.
+# What makes no float of what is none; `^` and `|/` do.
+_EXACT_OPERATORS = frozenset("+ - * / % @ & | # ~ << >>".split())
+# Of values that are equal one stands for all, or they are put together.
+_MERGING = frozenset("min max mode percentile_disc range_agg range_intersect_agg".split())
+_LOOKS = frozenset(
+    "ascii bit_length char_length character_length decode encode hashtext hashtextextended length "
+    "md5 min_scale octet_length position scale sha224 sha256 sha384 sha512 strpos".split()
+)
+# Surely one value for each row, or group. What is not here might be a set-returning function.
 _SCALARS = frozenset(
+    "any_value bit_and bit_or bit_xor bool_and bool_or count every max min mode percentile_cont "
+    "percentile_disc range_agg range_intersect_agg regr_count coalesce".split()
+)
+_SCALARS |= _SUMS | _FLOAT_SUMS | frozenset(_BAGS)
+_SCALARS |= frozenset(
     "abs btrim ceil ceiling char_length character_length concat concat_ws date_part date_trunc "
     "extract floor format greatest initcap least left length lower lpad ltrim make_date md5 mod "
     "nullif octet_length overlay position pow power replace reverse right round rpad rtrim sign "
@@ -166,6 +184,7 @@ class _Open:
     bags: list[tuple[Bag, str | None]] = field(default_factory=list)
     sums: list[Sum] = field(default_factory=list)
     choices: list[Choice] = field(default_factory=list)
+    looks: bool = False
 
 
 class _Reading:
@@ -182,6 +201,7 @@ class _Reading:
     def top(self, select: Node) -> Ordering:
         """The whole statement."""
         rest = _Open()
+        self._named(select)
         columns: tuple[Column, ...] | None = None
         if select.get("op", "SETOP_NONE") == "SETOP_NONE" and "valuesLists" not in select:
             self._select = select
@@ -191,8 +211,6 @@ class _Reading:
         else:
             self._parts(select, rest, ("limitCount", "limitOffset", "limitOption"))
         self._merging(select)
-        if _distinct_on(select):
-            rest.choices.append(self._order_of(select))
         if rest.bags:
             self.loose = self.loose or "aggregate"
         limit = _number(select.get("limitCount"))
@@ -200,8 +218,9 @@ class _Reading:
             columns=columns,
             keys=tuple(self._keys(select)),
             rows=self._shadowed(self._order_of(select)),
-            limited=_cuts(select),
-            limit=None if select.get("limitOffset") else limit,
+            # DISTINCT ON chooses, too, however few there are.
+            limited=_cuts(select) or _distinct_on(select),
+            limit=None if select.get("limitOffset") or _distinct_on(select) else limit,
             merges=self.merges,
             sums=tuple(rest.sums),
             choices=tuple(map(self._shadowed, rest.choices)),
@@ -209,6 +228,10 @@ class _Reading:
             calls=frozenset(self.calls),
             relations=frozenset(self.relations),
         )
+
+    def _named(self, select: Node) -> None:
+        for item in select.get("withClause", {}).get("ctes", ()):
+            self.ctes.add(item["CommonTableExpr"]["ctename"])
 
     def _shadowed(self, choice: Choice) -> Choice:
         """A name of WITH is no relation."""
@@ -229,10 +252,11 @@ class _Reading:
             self._walk(value, found)
             bag, delimiter = self._bag_of(value, found)
             choices = tuple(map(self._shadowed, found.choices))
-            columns.append(Column(bag, delimiter, tuple(found.sums), choices))
+            direct = _is_sum(value)
+            columns.append(Column(bag, delimiter, tuple(found.sums), choices, direct, found.looks))
         if not starred:
             return tuple(columns)
-        if any(column != Column() for column in columns):
+        if any(column not in (Column(), Column(looks=True)) for column in columns):
             # Which one that is cannot be told.
             self.loose = self.loose or "aggregate"
         return None
@@ -275,9 +299,6 @@ class _Reading:
                     self._sublink(body, found)
                 elif kind == "RangeVar":
                     self.relations.add(Name(body.get("schemaname"), body["relname"]))
-                elif kind == "CommonTableExpr":
-                    self.ctes.add(body["ctename"])
-                    self._walk(body, found)
                 elif kind in _JSON_NODES:
                     found.bags.append((_JSON_NODES[kind], None))
                     self._walk(body, found)
@@ -295,6 +316,7 @@ class _Reading:
     def _query(self, select: Node, found: _Open, *, exists: bool = False) -> None:
         """A query inside of another one, or a branch of a UNION."""
         outer, self._select = self._select, select
+        self._named(select)
         skipped: tuple[str, ...] = ("limitCount", "limitOffset", "limitOption")
         if exists:
             skipped += ("targetList", "sortClause", "distinctClause")
@@ -315,6 +337,8 @@ class _Reading:
             sorts = query.get("sortClause", ())
             if len(targets) != 1 or not sorts or not self._sorts_by_first(query):
                 found.bags.append((Bag.ARRAY, None))
+            else:
+                self.merges = True  # equal ones stand in any order
 
     def _sorts_by_first(self, select: Node) -> bool:
         node = select["sortClause"][0]["SortBy"]["node"]
@@ -332,16 +356,19 @@ class _Reading:
         self.calls.add(name)
         plain = name.schema in (None, "pg_catalog")
         window = body.get("over")
-        if plain and name.name in ("min", "max", "mode", "percentile_disc"):
-            self.merges = True
+        self.merges |= plain and name.name in _MERGING
+        found.looks |= plain and name.name in _LOOKS
         if plain and name.name in _BAGS and not self._settled(body):
             bag = _BAGS[name.name]
             if bag is Bag.STRINGS and not all(map(_is_constant, body.get("args", ())[1:])):
                 bag = Bag.FREE  # the first one has none in front of it
             found.bags.append((bag, _delimiter(body)))
+        elif plain and name.name in _BAGS:
+            self.merges = True  # one of those that are equal stays, or they stand in any order
         elif plain and (name.name in _SUMS or name.name in _FLOAT_SUMS):
             columns, floats = _made_of(body.get("args", []))
-            found.sums.append(Sum(frozenset(columns), floats or name.name in _FLOAT_SUMS))
+            floats |= name.name in _FLOAT_SUMS or (bool(columns) and self._renames())
+            found.sums.append(Sum(frozenset(columns), floats))
         if window is not None and not (plain and name.name in _RANKS):
             window = self._window(window)
             usual = window.get("frameOptions", _USUAL_FRAME) == _USUAL_FRAME
@@ -350,6 +377,16 @@ class _Reading:
                 parts += [item["SortBy"]["node"] for item in window.get("orderClause", ())]
                 found.choices.append(self._order_of(self._select, parts))
         self._walk({key: value for key, value in body.items() if key != "funcname"}, found)
+
+    def _renames(self) -> bool:
+        """Whether names of columns may mean something else here than columns of relations."""
+        for source in _sources(self._select.get("fromClause", ())):
+            table = source.get("RangeVar")
+            if table is None or "colnames" in table.get("alias", {}):
+                return True
+            if "schemaname" not in table and table["relname"] in self.ctes:
+                return True
+        return False
 
     def _window(self, window: Node) -> Node:
         """The window that a call names, with what it adds."""
@@ -391,7 +428,9 @@ class _Reading:
             meant = [_meant(node, targets) for node in groups] + [
                 node for node in groups if _number(node) is None
             ]
-            plain = all("GroupingSet" not in node for node in groups)
+            plain = all("GroupingSet" not in node for node in groups) and not any(
+                _may_multiply(target["ResTarget"]["val"]) for target in targets
+            )
             sure = plain and all(any(_same(one, other) for other in wanted) for one in meant)
             return Choice(sure=sure and not select.get("distinctClause"))
         if select.get("distinctClause") and not _distinct_on(select):
@@ -514,6 +553,24 @@ def _cuts(select: Node) -> bool:
     return bool(select.get("limitOption") != "LIMIT_OPTION_WITH_TIES")
 
 
+def _sources(nodes: Iterable[Node]) -> Iterator[Node]:
+    """What is read in a FROM, joins taken apart."""
+    for node in nodes:
+        join = node.get("JoinExpr")
+        if join is None:
+            yield node
+        elif "alias" in join:
+            yield {}
+        else:
+            yield from _sources((join["larg"], join["rarg"]))
+
+
+def _is_sum(value: Node) -> bool:
+    call = value.get("FuncCall")
+    names = [] if call is None else [part["String"]["sval"] for part in call["funcname"]]
+    return names[-1:] != [] and names[-1] in _SUMS and names[:-1] in ([], ["pg_catalog"])
+
+
 def _distinct_on(select: Node) -> bool:
     # DISTINCT alone is a list of one empty node.
     return any(select.get("distinctClause", ()))
@@ -596,6 +653,11 @@ def _made_of(value: Any) -> tuple[set[str], bool]:
                 floats |= body["typeName"]["names"][-1]["String"]["sval"] not in _EXACT_TYPES
             elif kind in ("FuncCall", "SubLink", "ParamRef"):
                 floats = True
+            elif kind == "A_Expr" and body["kind"] == "AEXPR_OP":
+                floats |= _operator(body) not in _EXACT_OPERATORS
+                more, also = _made_of([body.get("lexpr"), body.get("rexpr")])
+                columns |= more
+                floats |= also
             elif type(body) is dict or type(body) is list:
                 more, also = _made_of(body)
                 columns |= more

@@ -562,22 +562,26 @@ def test_reload_brings_new_rules_and_keeps_the_old_ones_where_the_file_is_bad(
 ):
     database = postgres.create_database()
     path = tmp_path / "howdah.yaml"
-    path.write_text("admin_roles: postgres\nrules: []\n")
+
+    def write(text: str) -> None:
+        """At once: a file that is followed is never seen half written."""
+        path.with_suffix(".new").write_text(text)
+        path.with_suffix(".new").replace(path)
+
+    write("admin_roles: postgres\nrules: []\n")
     howdah = start_howdah("--config", str(path))
     howdah.warm(database)
     with howdah.wire(database) as wire, console(howdah) as connection:
         notices: list[str] = []
         connection.add_notice_handler(lambda found: notices.append(found.message_primary or ""))
         assert tag(connection, "RELOAD") == "RELOAD"
-        path.write_text(
-            "admin_roles: postgres\nrules:\n  - relations: public.probe\n    cache: off\n"
-        )
+        write("admin_roles: postgres\nrules:\n  - relations: public.probe\n    cache: off\n")
         connection.execute("RELOAD")
         assert notices[0] == "configuration reloaded: the rules are as before"
         with howdah.watching() as gained:
             wire.query(READ)
         assert gained.get("bypass/rule_off") == 1
-        path.write_text("rules:\n  - relatons: public.probe\n")
+        write("rules:\n  - relatons: public.probe\n")
         found = error(connection, "RELOAD")
         assert found.sqlstate == "F0000"
         assert f"{path}:2" in str(found)
@@ -589,7 +593,7 @@ def test_reload_brings_new_rules_and_keeps_the_old_ones_where_the_file_is_bad(
         with howdah.wire("howdah") as other:
             frames = other.ask(query("RELOAD; SHOW VERSION"), query("SELECT 1")) + other.until()
             assert kinds(frames) == "EZTDCZ"
-            path.write_text("admin_roles: postgres\n")
+            write("admin_roles: postgres\n")
             frames = other.ask(query("RELOAD; SHOW VERSION"), query("SELECT 1")) + other.until()
             assert kinds(frames) == "NCTDCZTDCZ"
 

@@ -390,6 +390,121 @@ def test_names_beyond_ascii_in_any_encoding(place: tuple[Howdah, str]) -> None:
         assert decision(told(link, SHELF)) in ("hit", "miss")
 
 
+def test_parameters_that_may_say_now(place: tuple[Howdah, str]) -> None:
+    howdah, database = place
+    sql = "SELECT id FROM book WHERE title > %s"
+    with psycopg.connect(howdah.dsn(database), autocommit=True) as link:
+        for value, reason in (("today", "clock_literal"), ("tonight", "not_cached")):
+            rows = link.execute(f"EXPLAIN CACHE {sql}", (value,)).fetchall()
+            assert items(rows)["reason"][0].startswith(reason)
+            with howdah.watching() as gained:
+                link.execute(sql, (value,)).fetchall()
+            assert {name.partition("/")[2] for name in gained if "/" in name} == {reason}
+        found = items(link.execute(f"EXPLAIN CACHE {sql}", ("today",)).fetchall())
+        assert found["because of"] == ["a parameter"]
+        other = items(link.execute(f"EXPLAIN CACHE {sql}", ("other",)).fetchall())
+        assert decision(other) == "miss"
+        assert other["entry"][0].startswith("valid")
+        assert "as they were sent" in other["note"][0]
+
+
+def test_statements_prepared_before_a_change(place: tuple[Howdah, str]) -> None:
+    howdah, database = place
+    read = "SELECT title FROM book"
+    with howdah.wire(database) as link:
+        link.ask(wire.parse(read, "mine"), wire.bind(statement="mine"), wire.execute(), wire.SYNC)
+        assert "note" not in told(link, read)
+        link.query("CREATE TABLE more (id int)")
+        howdah.until_hit(link, SHELF)
+        (note,) = told(link, read)["note"]
+        assert note.startswith('the session has prepared it as "mine", which is forwarded')
+        with howdah.watching() as gained:
+            link.ask(wire.bind(statement="mine"), wire.execute(), wire.SYNC)
+        assert f"({reason_of(gained)})" in note
+        assert reason_of(gained) == "prepared_stale"
+
+
+def reason_of(gained: dict[str, float]) -> str:
+    (found,) = (name.partition("/")[2] for name, count in gained.items() if "/" in name and count)
+    return found
+
+
+def test_what_may_be_something_else_by_now(place: tuple[Howdah, str]) -> None:
+    howdah, database = place
+    with howdah.wire(database) as link:
+        # Nobody can tell which of the two the name stands for.
+        for text in ("SELECT title FROM book", "SELECT dice()"):
+            link.query(f"PREPARE twice AS {text}")
+        link.query("SELECT run('SELECT 1')")
+        found = document(link, "EXECUTE twice")
+        with howdah.watching() as gained:
+            link.query("EXECUTE twice")
+        assert (found["decision"], found["reason"]) == ("write", "prepared_opaque")
+        assert reason_of(gained) == "prepared_opaque"
+
+
+def test_doubted_statements_keep_their_names(place: tuple[Howdah, str]) -> None:
+    howdah, database = place
+    read = "SELECT title FROM book WHERE id = 1"
+    with howdah.wire(database) as link:
+        link.ask(wire.parse(read, "mine"), wire.SYNC)
+        howdah.until_hit(link, SHELF)
+        # What it runs may have put another statement in its place.
+        link.query("BEGIN")
+        link.query("SELECT run('SELECT 1')")
+        with howdah.watching() as gained:
+            link.ask(wire.bind(statement="mine"), wire.execute(), wire.SYNC)
+        assert reason_of(gained) == "prepared_opaque"
+        link.query("COMMIT")
+        assert document(link, read)["statement"]["writes"] == 1
+
+
+def test_a_question_that_is_pasted_whole(place: tuple[Howdah, str]) -> None:
+    howdah, database = place
+    with howdah.wire(database) as link:
+        assert document(link, f"EXPLAIN CACHE {SHELF}")["statement"]["text"] == SHELF
+        status, found = post(howdah, {"sql": f"explain cache (DATABASE {database}) {SHELF}"})
+        assert (status, found["decision"], found["key"]["database"]) == (200, "miss", database)
+        status, found = post(howdah, {"sql": "EXPLAIN CACHE", "database": database})
+        assert (status, found["error"]) == (400, "EXPLAIN CACHE needs a statement")
+
+
+def test_what_evicts_everything_says_so(place: tuple[Howdah, str]) -> None:
+    howdah, database = place
+    with howdah.wire(database) as link:
+        found = told(link, "SELECT * FROM nowhere")
+        assert found["decision"] == [
+            "bypass: PostgreSQL would answer, behind a fence over all that it might change"
+        ]
+        assert found["writes"] == ["everything in every database"]
+        assert "counts as a write of everything" in found["reason"][0]
+
+
+def test_the_name_that_is_ambiguous_is_told(place: tuple[Howdah, str]) -> None:
+    howdah, database = place
+    with howdah.wire(database) as link:
+        link.query("CREATE SCHEMA other CREATE TABLE book (id int)")
+        link.query(
+            "CREATE FUNCTION books() RETURNS bigint LANGUAGE plpgsql STABLE AS"
+            " 'BEGIN RETURN (SELECT count(*) FROM book); END'"
+        )
+        howdah.until_hit(link, SHELF)
+        link.query("SET search_path = public, other")
+        found = told(link, "SELECT books()")
+        assert found["reason"][0].startswith("ambiguous_name")
+        assert found["because of"] == ['"book" in its body <- function public.books']
+
+
+def test_who_wrote_in_a_transaction(place: tuple[Howdah, str]) -> None:
+    howdah, database = place
+    with howdah.wire(database) as link, howdah.wire(database) as other:
+        howdah.until_hit(link, SHELF)
+        for text in ("BEGIN", "UPDATE author SET name = 'y'", "SELECT 1", "COMMIT"):
+            other.query(text)
+        gone = document(link, SHELF)["evicted"]
+        assert gone["statement"] == "UPDATE author SET name = $1"
+
+
 RULES = """
 rules:
   - name: brief
@@ -442,6 +557,13 @@ def test_rules_and_the_ways_without_a_session(
     assert found["session"] is None
     assert found["rules"]["decides"] == "brief"
     assert found["rules"]["terms"] == {"ttl": "7s"}
+    assert found["rules"]["hinted"] == []
+    assert found["contract"]["promise"].endswith("are seen after 7s at the latest (ttl)")
+    status, told = post(howdah, {"sql": "/* howdah: max_age=2s */ TABLE log"})
+    assert (told["rules"]["terms"], told["rules"]["hinted"]) == ({"ttl": "2s"}, ["ttl"])
+    assert told["contract"]["promise"].endswith("after 2s at the latest (ttl)")
+    status, told = post(howdah, {"sql": "/* howdah: stale_while_revalidate=1m */ TABLE log"})
+    assert "are seen after 69s at the latest" in told["contract"]["promise"]
     considered = found["rules"]["considered"]
     assert [(each["rule"], each["matches"], each["decides"]) for each in considered] == [
         ("never", False, False),

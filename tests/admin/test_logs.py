@@ -40,6 +40,7 @@ def test_uncached_statements_with_outcome_reason_and_time(start_howdah, database
     with howdah.wire(database) as wire:
         howdah.until_hit(wire)
         wire.query("SELECT random() -- 'comment'")
+        wire.query("SELEC 1")
         wire.query("SELECT 1/0 FROM probe")
         wire.query("UPDATE probe SET v = 77 WHERE id = 2")
         wire.extended("SELECT id, v FROM probe WHERE id = $1", [b"3"])
@@ -48,11 +49,14 @@ def test_uncached_statements_with_outcome_reason_and_time(start_howdah, database
         r"\S+ \S+ INFO \[\d+ S>\] bypass \w+ \d+\.\d{3} ms [0-9a-f]{16} SELECT random\(\)",
         volatile,
     ), volatile
+    (wrong,) = lines(howdah, "unparsable")
+    assert re.search(r"write unparsable error \S+ ms \(unparsable\)$", wrong)
     assert " error " in lines(howdah, "$1/$2")[0]
     assert "write" in lines(howdah, "UPDATE probe SET v = $1 WHERE id = $2")[0]
     assert "miss not_cached" in lines(howdah, "SELECT id, v FROM probe WHERE id = $1")[0]
     assert any("miss not_cached" in line for line in lines(howdah, SHAPE))
-    assert "77" not in "".join(line.split(" ms ")[-1][17:] for line in howdah.log_lines())
+    texts = [line.split(" ms ")[1][17:] for line in howdah.log_lines() if " ms " in line]
+    assert "77" not in "".join(texts)
     assert " hit " not in howdah.log
 
 

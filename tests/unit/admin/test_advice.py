@@ -180,6 +180,22 @@ def test_a_function_in_a_select_is_worth_its_own_time():
     assert advise(replace(seen, queries=[row | {"query": "CALL f()"}])) == []
 
 
+def test_a_statement_that_is_only_doubted_is_not_to_be_declared():
+    # By itself it reads the clock; it was counted as prepared before something opaque.
+    row = query("write_opaque", query="SELECT g()", writes=50, spent_seconds=1.0, relations=None)
+    told = {"because": [{"what": "function pg_catalog.now"}], "reason": "clock"}
+    seen = Observed(queries=[row], explained={("shop", row["id"]): told})
+    assert (one(seen).title, one(seen).yaml) == ("1 statement that Howdah cannot see through", "")
+    # Nobody declares what PostgreSQL brings along.
+    told = {"because": [{"what": "function pg_catalog.lo_create"}]}
+    assert one(replace(seen, explained={("shop", row["id"]): told})).yaml == ""
+    found = one(replace(seen, queries=[row | {"reason": "prepared_opaque"}]))
+    assert found.title.startswith("1 statement not cached, behind others")
+    assert (found.yaml, found.seconds) == ("", 1.0)
+    doubted = row | {"reason": "prepared_opaque", "query": "UPDATE t SET x = $1"}
+    assert advise(replace(seen, queries=[doubted])) == []
+
+
 def test_a_table_that_is_written_all_the_time():
     reader = query(misses=500, hits=5, miss_mean_seconds=0.002, spent_seconds=1.0)
     other = query(misses=500, hits=5000, relations="public.u", spent_seconds=1.0, query="u")

@@ -98,6 +98,8 @@ def test_passwords_pass_and_the_rest_waits(engine, size):
     assert drained(session) == (b"", PASSWORD)
     for at in range(0, len(LOGIN), size):
         session.from_server(LOGIN[at : at + size], 0.0)
+    while session.behind:
+        session.go_on(0.0)
     to_client, to_server = drained(session)
     assert to_client.startswith(OK)
     assert reported("DateStyle", "SQL") in to_client
@@ -111,16 +113,27 @@ def test_passwords_pass_and_the_rest_waits(engine, size):
     assert not session.close_client
 
 
-def test_the_role_that_postgresql_tells_decides(engine):
-    session, _ = session_of(engine, "chief", user="chief")
+@pytest.mark.parametrize("roles", [("chief",), ("boss",)])
+def test_a_role_that_is_not_the_one_that_has_logged_in_is_refused(engine, roles):
+    # A pooler may report the role that its own connections have.
+    session, _ = session_of(engine, *roles, user="chief")
     session.from_server(LOGIN, 0.0)
     to_client, _ = drained(session)
-    assert b'role "boss" may not' in to_client
+    assert b'role "chief" may not' in to_client
     assert messages.READY_IDLE not in to_client
     assert session.close_client
     assert session.close_server
     session.from_client(QUERY, 0.0)
     assert drained(session) == (b"", b"")
+
+
+def test_a_name_that_postgresql_has_cut_is_known(engine):
+    cut = "\u00e9" * 31
+    session, _ = session_of(engine, f"{cut}x", user=f"{cut}xyz")
+    session.from_server(OK + reported("session_authorization", f"{cut}x"), 0.0)
+    session.from_server(messages.READY_IDLE, 0.0)
+    assert session.started
+    assert session.user == f"{cut}x"
 
 
 def test_a_login_is_fenced_as_any_start_of_a_session(engine):

@@ -45,6 +45,35 @@ def test_what_is_too_long_is_not_kept():
         assert lines(*chunks) == [f"query of {len(big)} bytes", "query SELECT 1"]
 
 
+def test_values_of_statements_that_nobody_could_look_at_are_not_shown():
+    data = parse("SELECT 'passw'" + " " * LIMIT, "s1") + bind([b"hunter2"], statement="s1")
+    assert "hunter2" not in "".join(lines(data))
+
+
+def test_secrets_are_kept_however_many_there_are():
+    heard = Overheard()
+    for number in range(1001):
+        list(heard.lines(parse("UPDATE u SET password = $1", f"s{number}")))
+    for number in (0, 1000):
+        assert "hunter2" not in "".join(heard.lines(bind([b"hunter2"], statement=f"s{number}")))
+    list(heard.lines(parse("SELECT $1")))
+    assert list(heard.lines(bind([b"1"]))) == ["bind with ('1')"]
+
+
+@pytest.mark.parametrize(
+    ("prepare", "execute"),
+    [
+        ("PREPARE p AS UPDATE u SET password = $1", "EXECUTE p('hunter2')"),
+        ("prepare P (text) as update u set password = $1", "/* x */ execute p ('hunter2')"),
+        ('PREPARE "a ""b" AS UPDATE u SET password = $1', 'EXECUTE "a ""b"(\'hunter2\')'),
+        ("PREPARE p AS UPDATE u SET password = $1", "EXPLAIN ANALYZE EXECUTE p('hunter2')"),
+    ],
+)
+def test_secrets_of_statements_prepared_in_sql_are_not_shown(prepare, execute):
+    assert "hunter2" not in "".join(lines(query(prepare), query(execute)))
+    assert "hunter2" in "".join(lines(query(execute)))
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -60,6 +60,19 @@ def test_like(pattern, text, found):
     assert patterns.like(pattern).matches(text) is found
 
 
+def test_like_is_what_re_makes_of_it():
+    draw = random.Random(3)
+    for _ in range(4_000):
+        fold = draw.random() < 0.3
+        pattern = "".join(draw.choices("abA%%_", k=draw.randrange(7)))
+        told = pattern.replace("%", ".*").replace("_", ".")
+        known = re.compile(told, re.DOTALL | (re.IGNORECASE if fold else 0))
+        made = patterns.like(pattern, fold=fold)
+        for _ in range(4):
+            subject = "".join(draw.choices("abA", k=draw.randrange(8)))
+            assert made.matches(subject) is bool(known.fullmatch(subject)), (pattern, subject)
+
+
 def test_ignoring_case():
     assert patterns.like("SeL%É", fold=True).matches("sElect é")
     assert patterns.regex("[A-C]x", fold=True).matches("bX")

@@ -213,6 +213,15 @@ def test_contract(house):
     assert shown["max_age"] == "none"
 
 
+def test_the_server_s_times_are_for_people(house):
+    house.engine.identity = ("7", "1", "1795468060.456710/1795468059.122380")
+    shown = {row["name"]: row["value"] for row in rows(house, "contract")}
+    assert shown["server_start"] == "2026-11-23 21:07:40 UTC, 2026-11-23 21:07:39 UTC"
+    house.engine.identity = ("7", "1", "1795468060.456710/")
+    shown = {row["name"]: row["value"] for row in rows(house, "contract")}
+    assert shown["server_start"] == "2026-11-23 21:07:40 UTC"
+
+
 def test_config_tells_where_a_setting_comes_from_and_no_password():
     text = "cache_size: 1GB\nrules:\n- cache: off\n"
     settings = load(

@@ -11,6 +11,7 @@ import pytest
 from proxy.net import watch as watch_module
 from proxy.net.own import Unreachable
 from proxy.net.watch import ServerWatch
+from proxy.policy.rules import EMPTY
 
 ONE = ("system", "1", "start")
 TWO = ("system", "2", "start")
@@ -21,6 +22,7 @@ class FakeEngine:
         self.identity = None
         self.seen = []
         self.reloads = 0
+        self.rules = EMPTY
         self.gate = "up"
 
     def identity_seen(self, identity):

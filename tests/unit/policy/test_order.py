@@ -91,6 +91,7 @@ NOT_TOTAL = [
     "SELECT city, count(*) FROM plain GROUP BY GROUPING SETS ((city), ()) ORDER BY city",
     "SELECT name FROM (SELECT * FROM item) x ORDER BY id",
     "VALUES (2), (1) ORDER BY 1",
+    "SELECT city, unnest(array_agg(id)) FROM item GROUP BY city ORDER BY city",
 ]
 
 
@@ -133,7 +134,8 @@ def test_sort_keys_that_can_be_seen(text: str, keys: tuple[str | int, ...]) -> N
         ("SELECT a.id FROM item a JOIN (SELECT id FROM plain LIMIT 1) b USING (id)", "choice"),
         ("WITH a AS (SELECT name FROM plain LIMIT 3) SELECT * FROM a", "choice"),
         ("SELECT DISTINCT ON (city) city, name FROM item ORDER BY city, id", ""),
-        ("SELECT DISTINCT ON (city) city, name FROM item ORDER BY city", "choice"),
+        ("SELECT DISTINCT ON (city) city, name FROM item ORDER BY city", ""),  # `limited`
+        ("SELECT * FROM (SELECT DISTINCT ON (city) name FROM item ORDER BY city) x", "choice"),
         ("SELECT * FROM (SELECT array_agg(name) FROM item) x", "aggregate"),
         ("SELECT *, (SELECT array_agg(name) FROM plain) FROM item", "aggregate"),
         ("SELECT city FROM item GROUP BY city HAVING sum(price) > 3", ""),
@@ -165,6 +167,10 @@ def test_what_leaves_everything_open(text: str, loose: str) -> None:
         ("sum(price * weight)", Bag.FLOAT),
         ("sum(price::float8)", Bag.FLOAT),
         ("sum(unheard_of)", Bag.FLOAT),
+        ("sum(|/ id)", Bag.FLOAT),
+        ("sum(id ^ 2)", Bag.FLOAT),
+        ("sum(id + price * 2 % 5)", Bag.PLAIN),
+        ("length(price::text)", Bag.PLAIN),
         ("corr(price, id)", Bag.FLOAT),
         ("round(sum(weight)::numeric, 2)", Bag.FLOAT),
         ("array_agg(name)", Bag.ARRAY),
@@ -207,6 +213,29 @@ def test_what_of_a_column_is_certain(column: str, bag: Bag) -> None:
         assert bag is Bag.PLAIN
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "(SELECT weight AS id FROM item) x",
+        "item JOIN (SELECT weight AS id FROM item) x USING (id)",
+        "w",
+        "item AS i (x, y, z, id)",
+    ],
+)
+def test_names_of_columns_may_mean_something_else(source: str) -> None:
+    text = "WITH w AS (SELECT weight AS id FROM item) SELECT sum(id) FROM {}"
+    for found in (order(text.format(source)), order(f"SELECT (SELECT sum(id) FROM {source})")):
+        assert found.columns is not None
+        assert found.columns[0].bag is Bag.FLOAT
+    assert order(text.format("item i JOIN plain USING (name)")).columns is None
+
+
+def test_how_a_value_looks_is_open_where_one_stands_for_all() -> None:
+    found = order("SELECT price, scale(price), length(price::text) FROM item GROUP BY price")
+    assert found.columns is not None
+    assert [column.bag for column in found.columns] == [Bag.PLAIN, Bag.FREE, Bag.FREE]
+
+
 def test_a_named_window_counts_as_it_is_defined() -> None:
     text = "SELECT lag(price) OVER w FROM item WINDOW w AS (ORDER BY {})"
     assert order(text.format("id")).columns is None
@@ -228,6 +257,8 @@ def test_a_named_window_counts_as_it_is_defined() -> None:
         ("SELECT id FROM item LIMIT ALL", False, None),
         ("SELECT id FROM item ORDER BY id FETCH FIRST 3 ROWS WITH TIES", False, 3),
         ("SELECT id FROM item", False, None),
+        ("SELECT DISTINCT ON (city) name FROM item ORDER BY city", True, None),
+        ("SELECT DISTINCT ON (city) name FROM item ORDER BY city LIMIT 3", True, None),
     ],
 )
 def test_limits(text: str, limited: bool, limit: int | None) -> None:
@@ -245,6 +276,11 @@ def test_limits(text: str, limited: bool, limit: int | None) -> None:
         ("SELECT price FROM item UNION SELECT price FROM plain", True),
         ("SELECT price FROM item UNION ALL SELECT price FROM plain", False),
         ("SELECT price FROM dear", True),  # what its query does is not known
+        ("SELECT array_agg(price ORDER BY price) FROM item", True),
+        ("SELECT array_agg(DISTINCT price) FROM item", True),
+        ("SELECT array(SELECT price FROM item ORDER BY price)", True),
+        ("SELECT array_agg(price) FROM item", False),
+        ("SELECT range_agg(price) FROM item", True),
     ],
 )
 def test_equal_values_may_stand_for_each_other(text: str, merges: bool) -> None:

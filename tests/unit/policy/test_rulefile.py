@@ -49,11 +49,12 @@ from tests.unit.policy.test_rules import rules, subject
         ("rules:\n  - {cache: off, verify: 5%}", "2:5: `cache: off` and `verify` exclude"),
         (
             "rules:\n  - cache: off\n    pattern: '('",
-            "3:14: 'pattern': not a regular expression: missing ), unterminated subpattern",
+            "3:14: 'pattern': not a regular expression of RE2: missing ): (",
         ),
         (
-            "rules:\n  - cache: off\n    pattern: '[[:alpha:]]'",
-            "3:14: 'pattern': not a regular expression: Possible nested set at position 1",
+            "rules:\n  - cache: off\n    pattern: '(?=x)'",
+            "3:14: 'pattern': not a regular expression of RE2: invalid perl operator: (?=; RE2 has "
+            "no lookaround",
         ),
         ("rules:\n  - cache: off\n    relations: []", "3:16: 'relations': the list is empty"),
         ("rules:\n  - cache: off\n    relations: [a, {b: c}]", "3:20: 'relations': "),
@@ -70,6 +71,10 @@ from tests.unit.policy.test_rules import rules, subject
         ("rules:\n  - function: a.f", "2:5: say what the function does"),
         ("rules:\n  - reads: a.t\n    cache: off", "2:5: `reads` and `writes` declare a function"),
         ("rules:\n  - function: f\n    reads: []", "2:15: 'function': 'f': write it with its sch"),
+        (
+            "rules:\n  - function: pg_catalog.now\n    reads: []",
+            "2:15: 'function': 'pg_catalog.now' is PostgreSQL's own",
+        ),
         ("rules:\n  - function: a.f\n    reads: [a.t, t]", "3:18: 'reads': 't': write it with it"),
         ("rules:\n  - cache: off\n    exclude: admin", "3:14: 'exclude': expected conditions"),
         ("rules:\n  - cache: off\n    exclude: {}", "3:14: 'exclude': it names no condition"),

@@ -24,6 +24,8 @@ from proxy.session.command import Command, command
         ),
         ("EXPLAIN CACHE(ROLE 'it''s')SELECT 1", Command("SELECT 1", "", "it's")),
         ("EXPLAIN CACHED SELECT 1", None),
+        ("EXPLAIN\u00a0CACHE SELECT 1", None),  # one word to PostgreSQL
+        ("EXPLAIN CACHE\u00e9 SELECT 1", None),
         ("EXPLAIN SELECT cache FROM t", None),
         ("EXPLAIN (ANALYZE) SELECT 1", None),
         ("SELECT 'EXPLAIN CACHE SELECT 1'", None),

@@ -52,6 +52,34 @@ def test_those_that_are_called_least_go_first() -> None:
     assert len(shapes) == 19
 
 
+def test_those_with_hits_stay_and_those_in_use_come_back() -> None:
+    shapes = Shapes(limit=10)
+    made = [shapes.of("shop", b"SELECT c%d FROM t" % number) for number in range(10)]
+    for number, shape in enumerate(made):
+        shape.ran("miss", "not_cached", 0.001, float(number), "app")
+        shape.ran("miss", "not_cached", 0.001, float(number), "app")
+    entry = Entry((1, b"q"), b"T", ROWS, (ALL,), (0,), shape=made[0])
+    entry.fresh = 3
+    shapes.fresh.append(entry)
+    shapes.of("shop", b"SELECT more FROM t")
+    assert shapes.get("shop", made[0].id) is made[0]
+    gone = made[1]
+    assert shapes.get("shop", gone.id) is None
+    assert shapes.present(made[0]) is made[0]
+    # An entry of it is still there, and serves.
+    late = Entry((1, b"r"), b"T", ROWS, (ALL,), (0,), shape=gone)
+    late.fresh = 2
+    shapes.fresh.append(late)
+    shapes.fold(7.0)
+    assert shapes.get("shop", gone.id) is gone
+    assert (gone.hits, len(shapes)) == (2, 10)
+    # One that was met anew meanwhile is the one that counts.
+    shapes.of("shop", b"SELECT yet FROM t")
+    lost = next(shape for shape in made if shapes.get("shop", shape.id) is None)
+    anew = shapes.of("shop", b"SELECT c%d FROM t" % made.index(lost))
+    assert shapes.present(lost) is anew is not lost
+
+
 def test_hits_are_brought_from_entries_to_shapes() -> None:
     shapes = Shapes()
     shape = shapes.of("shop", b"SELECT 1 FROM t")

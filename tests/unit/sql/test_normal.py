@@ -33,6 +33,12 @@ def test_tables_of_one_name_in_several_schemas_are_several() -> None:
         ("SET app.tenant = 'secret'", "SET app.tenant = $1"),
         ("DO $$ BEGIN PERFORM 'secret'; END $$", "DO $1"),
         ("SELECT $1::int + 5", "SELECT $1::int + $2"),
+        ("ALTER ROLE x SET app.token = secret", "ALTER ROLE x SET app.token = '...'"),
+        ("ALTER USER x IN DATABASE d SET a TO b, c", "ALTER USER x IN DATABASE d SET a TO '...'"),
+        ("ALTER DATABASE d SET app.pin TO 1234", "ALTER DATABASE d SET app.pin TO '...'"),
+        ("ALTER DATABASE d SET TABLESPACE x", "ALTER DATABASE d SET TABLESPACE x"),
+        ("EXPLAIN EXECUTE p(1234)", "EXPLAIN EXECUTE p('...')"),
+        ("CREATE TABLE t AS EXECUTE p(1234)", "CREATE TABLE t AS EXECUTE p('...')"),
         ("", ""),
     ],
 )
