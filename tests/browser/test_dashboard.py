@@ -97,6 +97,11 @@ def stand(postgres: PostgresServer) -> Iterator[Stand]:
         check(howdah)
 
 
+def until_unsaid(browser: Browser, text: str) -> None:
+    """Wait until no notice says `text`; others may stay, of another test's Howdah for one."""
+    browser.until(f"!document.querySelector('#notices').innerText.includes({json.dumps(text)})")
+
+
 def no_overflow(browser: Browser) -> None:
     """Nothing is wider than the screen, but for tables that scroll by themselves."""
     out = browser.run(
@@ -118,7 +123,7 @@ def test_the_overview_tells_what_happened(browser, stand):
     assert "calls from memory" in saved
     reasons = browser.until_says("#reasons", "volatile_function")
     assert "The statement calls a function whose result changes" in reasons
-    assert "Compute the value in the application." in reasons
+    assert "Compute the value in the application;" in reasons
     assert "clock" in reasons
     assert "locking_clause" in reasons
     assert "write" in browser.texts("#reasons details summary")[0].lower()
@@ -214,7 +219,7 @@ def test_a_pasted_statement_is_explained(browser, stand):
     explain("SELECT random() FROM item")
     report = browser.until_says("#explained", "volatile_function")
     assert "function random" in report
-    assert "Compute the value in the application." in report
+    assert "Compute the value in the application;" in report
     stand.client.query(REPORT)
     explain(REPORT)
     report = browser.until_says("#explained", "It would be answered from memory.")
@@ -310,6 +315,12 @@ def test_a_page_that_nobody_sees_asks_nothing(browser, stand):
     browser.until("waiting.size === 1")
 
 
+def test_an_address_that_is_no_encoding_shows_the_overview(browser, stand):
+    browser.open(stand.url("%"))
+    browser.until_says("#standing", "Ready")
+    assert browser.run("!document.querySelector('#overview').hidden")
+
+
 def test_a_howdah_that_is_gone_is_missed(browser, stand):
     browser.open(stand.url())
     browser.until_says("#standing", "Ready")
@@ -317,7 +328,7 @@ def test_a_howdah_that_is_gone_is_missed(browser, stand):
     browser.until_says("#notices", "Howdah does not answer")
     assert browser.run("document.body.classList.contains('lost')")
     browser.offline(False)
-    browser.until("document.querySelector('#notices').innerText === ''")
+    until_unsaid(browser, "Howdah does not answer")
     browser.forgive("ERR_INTERNET_DISCONNECTED")
 
 
@@ -344,7 +355,8 @@ def test_problems_are_shown(browser, stand):
     browser.until_says("#notices .warn", "'etl' may write")
     browser.until_says("#standing", "Not ready")
     browser.run("window.well = true")
-    browser.until("document.querySelector('#notices').innerText === ''")
+    until_unsaid(browser, "PostgreSQL is not reachable")
+    until_unsaid(browser, "'etl' may write")
 
 
 def test_colours_are_the_systems_or_the_chosen_ones(browser, stand):

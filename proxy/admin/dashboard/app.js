@@ -17,8 +17,18 @@ let timer = null;
 let round = 0; // answers to an older round than this one come too late
 let answered = null; // Unix time in s of the last answer
 
+/** The address behind the '#', as it is where it is no valid encoding. */
+function address() {
+  const text = location.hash.replace(/^#\/?/, "");
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 function route() {
-  const [name, ...rest] = decodeURIComponent(location.hash.replace(/^#\/?/, "")).split("/");
+  const [name, ...rest] = address().split("/");
   const chosen = SECTIONS[name] ? name : "overview";
   for (const each of Object.keys(SECTIONS)) byId(each).hidden = each !== chosen;
   for (const link of document.querySelectorAll("nav a")) {
